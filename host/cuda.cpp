@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/cuda.hpp"
+
+#include "host/check.hpp"
+#include "kernels/job.hpp"
+
+#if MIXFUSE_HAS_CUDA
+#include <cuda_runtime_api.h>
+#endif
+
+namespace mixfuse::cuda {
+
+#if MIXFUSE_HAS_CUDA
+
+void check(int code, char const* what) {
+  if (code == cudaSuccess) return;
+  auto const error = static_cast<cudaError_t>(code);
+  throw cuda_error(code, message(what, ": ", cudaGetErrorName(error), " (", code, "), ",
+                                 cudaGetErrorString(error)));
+}
+
+void require_built() {}
+
+DeviceGuard::DeviceGuard(int device) {
+  int current = 0;
+  check(cudaGetDevice(&current), "current device");
+  if (current == device) return;
+  check(cudaSetDevice(device), "device");
+  previous_ = current;
+}
+
+DeviceGuard::~DeviceGuard() {
+  if (previous_ >= 0) cudaSetDevice(previous_);
+}
+
+void* allocate(std::size_t bytes) {
+  void* memory = nullptr;
+  cudaError_t const code = cudaMalloc(&memory, bytes);
+  if (code == cudaErrorMemoryAllocation) cudaGetLastError();  // ours, and reported
+  check(code, message("plan: ", bytes, " bytes").c_str());
+  return memory;
+}
+
+void release(void* memory) noexcept { cudaFree(memory); }
+
+void copy(void* to, void const* from, std::size_t bytes, Queue queue) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, queue.stream()), "copy");
+}
+
+void clear(void* memory, std::size_t bytes, Queue queue) {
+  check(cudaMemsetAsync(memory, 0, bytes, queue.stream()), "clear");
+}
+
+void wait(Queue queue) { check(cudaStreamSynchronize(queue.stream()), "queue"); }
+
+bool is_reachable(void const* memory, int device) {
+  cudaPointerAttributes attributes{};
+  check(cudaPointerGetAttributes(&attributes, memory), "address");
+  return attributes.type != cudaMemoryTypeUnregistered &&
+         (attributes.type != cudaMemoryTypeDevice || attributes.device == device);
+}
+
+#else
+
+namespace {
+[[noreturn]] void refuse() {
+  throw unsupported("CUDA: this build has only the CPU backend (MIXFUSE_CUDA=OFF)");
+}
+}  // namespace
+
+void check(int, char const*) { refuse(); }
+void require_built() { refuse(); }
+DeviceGuard::DeviceGuard(int) { refuse(); }
+DeviceGuard::~DeviceGuard() = default;
+void* allocate(std::size_t) { refuse(); }
+void release(void*) noexcept {}
+void copy(void*, void const*, std::size_t, Queue) { refuse(); }
+void clear(void*, std::size_t, Queue) { refuse(); }
+void wait(Queue) { refuse(); }
+bool is_reachable(void const*, int) { refuse(); }
+
+int workspace_bytes(std::int64_t, std::size_t*) { refuse(); }
+int plan(PlanJob const&, CUstream_st*) { refuse(); }
+int mix(MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
+int mix_in_place(MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
+int label(LabelJob const&, CUstream_st*) { refuse(); }
+
+#endif
+
+}  // namespace mixfuse::cuda

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "mixfuse/tensor.hpp"
+
+/// All that the host layer asks of the CUDA runtime. In a build without CUDA each throws
+/// `unsupported`.
+namespace mixfuse::cuda {
+
+/// Throws cuda_error, with the code and CUDA's text, unless it is cudaSuccess.
+void check(int code, char const* what);
+
+/// Throws unless CUDA was built in.
+void require_built();
+
+/// Makes the device current while it lives.
+class DeviceGuard {
+ public:
+  explicit DeviceGuard(int device);
+  ~DeviceGuard();
+  DeviceGuard(DeviceGuard const&) = delete;
+  DeviceGuard& operator=(DeviceGuard const&) = delete;
+
+ private:
+  int previous_ = -1;
+};
+
+void* allocate(std::size_t bytes);
+void release(void* memory) noexcept;
+void copy(void* to, void const* from, std::size_t bytes, Queue queue);
+void clear(void* memory, std::size_t bytes, Queue queue);
+void wait(Queue queue);
+
+/// A device pointer of that device, or pinned or managed memory.
+bool is_reachable(void const* memory, int device);
+
+}  // namespace mixfuse::cuda

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mixfuse/mix.hpp"
+
+#include <optional>
+
+#include "host/cuda.hpp"
+#include "host/label.hpp"
+#include "host/plan.hpp"
+#include "host/tensor.hpp"
+#include "kernels/dtypes.hpp"
+
+namespace mixfuse {
+namespace {
+
+void check_images(char const* name, ConstTensorView const& images, Access access,
+                  Plan::State const& state) {
+  check_tensor(name, images, access);
+  check_device(name, images.device, state.device);
+  check_extents(name, images, state.extents);
+}
+
+MixJob job_of(TensorView const& out, ConstTensorView const& own, ConstTensorView const& partners,
+              Plan::State const& state) {
+  MixJob job{};
+  job.dtype_in = own.dtype;
+  job.dtype_out = out.dtype;
+  job.out = out.data;
+  job.own = own.data;
+  job.partners = partners.data;
+  job.samples = state.extents.samples;
+  job.out_pitch = out.stride[0];
+  job.own_pitch = own.stride[0];
+  job.partners_pitch = partners.stride[0];
+  job.walk = walk_of(out, own, partners);
+  job.rows = state.rows;
+  job.order = state.order;
+  return job;
+}
+
+MixJob out_of_place(TensorView const& out, Samples const& in, Plan::State const& state) {
+  require(state.drawn, "plan: holds no rows");
+  bool const second = in.partners.present();
+  ConstTensorView const& partners = second ? in.partners : in.own;
+  check_images("images", in.own, Access::read, state);
+  check_images("out", out, Access::write, state);
+  if (second) {
+    check_images("partners", partners, Access::read, state);
+    require(partners.dtype == in.own.dtype, "partners: ", name_of(partners.dtype), ", images are ",
+            name_of(in.own.dtype));
+    check_apart("out", out, "partners", partners);
+  }
+  check_apart("out", out, "images", in.own);
+  require<unsupported>(with_pair(in.own.dtype, out.dtype, [](auto, auto) {}),
+                       "out: ", name_of(out.dtype), " of images of ", name_of(in.own.dtype),
+                       "; built are u8, f16, bf16, f32, f64 to themselves, u8 to f16, bf16, f32, ",
+                       "and f32 to f16, bf16");
+  MixJob job = job_of(out, in.own, partners, state);
+  job.second = second;
+  return job;
+}
+
+MixJob in_place(TensorView const& images, Plan::State const& state) {
+  require(state.drawn, "plan: holds no rows");
+  check_images("images", images, Access::write, state);
+  require<unsupported>(with_dtype(images.dtype, [](auto) {}), "images: ", name_of(images.dtype),
+                       ", expected u8, f16, bf16, f32 or f64");
+  require(state.is_permutation,
+          "plan: a sample is the partner of two, or partners were given; such a plan cannot be "
+          "applied in place");
+  return job_of(images, images, images, state);
+}
+
+/// Targets and images must not share a byte either.
+LabelJob labels_beside(Mixed const& out, Samples const& labels, LabelRule const& rule,
+                       std::vector<NamedTensor> const& images, Plan::State const& state) {
+  LabelJob const job = label_job(out.targets, labels, rule, state);
+  for (NamedTensor const& target : outputs_of(out.targets)) {
+    for (NamedTensor const& image : images) {
+      check_apart(target.name, target.view, image.name, image.view);
+    }
+  }
+  check_apart("out", out.images, "labels", labels.own);
+  if (labels.partners.present()) check_apart("out", out.images, "labels.partners", labels.partners);
+  return job;
+}
+
+enum class Where { out_of_place, in_place };
+
+void run(Where where, MixJob const& images, std::optional<LabelJob> const& labels,
+         Plan::State const& state, Queue queue) {
+  if (images.samples == 0) return;
+  if (state.device.kind == Device::Kind::cpu) {
+    where == Where::in_place ? cpu::mix_in_place(images, queue.threads())
+                             : cpu::mix(images, queue.threads());
+    if (labels) cpu::label(*labels, queue.threads());
+    return;
+  }
+  cuda::DeviceGuard const guard(state.device.id);
+  LabelJob const* const beside = labels ? &*labels : nullptr;
+  cuda::check(where == Where::in_place ? cuda::mix_in_place(images, beside, queue.stream())
+                                       : cuda::mix(images, beside, queue.stream()),
+              "mix");
+}
+
+}  // namespace
+
+void mix_into(TensorView out, Samples in, Plan& plan, Queue queue) {
+  Plan::State& state = plan.state();
+  InUse const use(state);
+  check_queue(state.device, queue);
+  run(Where::out_of_place, out_of_place(out, in, state), std::nullopt, state, queue);
+}
+
+void mix_in_place(TensorView images, Plan& plan, Queue queue) {
+  Plan::State& state = plan.state();
+  InUse const use(state);
+  check_queue(state.device, queue);
+  run(Where::in_place, in_place(images, state), std::nullopt, state, queue);
+}
+
+void step_into(Mixed out, Originals in, Plan& plan, Queue queue) {
+  Plan::State& state = plan.state();
+  InUse const use(state);
+  check_queue(state.device, queue);
+  MixJob const images = out_of_place(out.images, in.images, state);
+  require(in.images.partners.present() == in.labels.partners.present(),
+          "labels.partners: a second batch brings both images and labels");
+  std::vector<NamedTensor> read{{"out", out.images}, {"images", in.images.own}};
+  if (in.images.partners.present()) read.push_back({"partners", in.images.partners});
+  run(Where::out_of_place, images, labels_beside(out, in.labels, in.rule, read, state), state,
+      queue);
+}
+
+void step_in_place(Mixed inout, Samples labels, LabelRule rule, Plan& plan, Queue queue) {
+  Plan::State& state = plan.state();
+  InUse const use(state);
+  check_queue(state.device, queue);
+  MixJob const images = in_place(inout.images, state);
+  require(!labels.partners.present(), "labels.partners: in place there is one batch");
+  run(Where::in_place, images,
+      labels_beside(inout, labels, rule, {{"images", inout.images}}, state), state, queue);
+}
+
+}  // namespace mixfuse

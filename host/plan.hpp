@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+
+#include "host/check.hpp"
+#include "kernels/job.hpp"
+#include "mixfuse/plan.hpp"
+
+namespace mixfuse {
+
+struct Plan::State {
+  std::int64_t capacity = 0;
+  Device device;
+  void* memory = nullptr;
+  bool owned = false;
+
+  PlanHeader* header = nullptr;  // these four lie in `memory`
+  Row* rows = nullptr;
+  std::int32_t* order = nullptr;
+  void* workspace = nullptr;
+  std::size_t workspace_size = 0;
+
+  Extents extents;
+  bool drawn = false;           // holds a batch's rows
+  bool is_permutation = false;  // each sample is the partner of one: can be mixed in place
+  bool flips = false;           // some row may be mirrored
+  std::atomic<bool> busy{false};
+
+  ~State();
+};
+
+/// Reports a plan that two threads use at once.
+class InUse {
+ public:
+  explicit InUse(Plan::State& state) : state_{state} {
+    require(!state_.busy.exchange(true), "plan: used by two threads at once");
+  }
+  ~InUse() { state_.busy = false; }
+  InUse(InUse const&) = delete;
+  InUse& operator=(InUse const&) = delete;
+
+ private:
+  Plan::State& state_;
+};
+
+}  // namespace mixfuse

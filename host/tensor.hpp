@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "kernels/job.hpp"
+#include "mixfuse/plan.hpp"
+#include "mixfuse/tensor.hpp"
+
+namespace mixfuse {
+
+/// "cpu" or "cuda:0".
+std::string name_of(Device device);
+/// "(2, 3, 4)".
+std::string shape_of(ConstTensorView const& view);
+
+std::int64_t elements_of(ConstTensorView const& view);
+Layout layout_of(char const* name, ConstTensorView const& images);
+
+enum class Access { read, write };
+
+/// Shape, strides, address and, in the checked mode, the device.
+void check_tensor(char const* name, ConstTensorView const& view, Access access);
+/// Neither touches a byte of the other.
+void check_apart(char const* name, ConstTensorView const& view, char const* other_name,
+                 ConstTensorView const& other);
+/// The same device for all, and a queue of its kind.
+void check_device(char const* name, Device device, Device expected);
+void check_queue(Device device, Queue const& queue);
+/// The samples and spatial axes that the plan was made for.
+void check_extents(char const* name, ConstTensorView const& images, Extents const& batch);
+
+/// How to walk `out`, with the strides of the others on the same axes. Shapes must agree.
+Walk walk_of(ConstTensorView const& out, ConstTensorView const& own,
+             ConstTensorView const& partners);
+
+}  // namespace mixfuse

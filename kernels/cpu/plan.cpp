@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/cpu/threads.hpp"
+#include "kernels/job.hpp"
+#include "kernels/maths/order.hpp"
+#include "kernels/maths/row.hpp"
+
+namespace mixfuse::cpu {
+namespace {
+
+void write(PlanJob const& job, maths::Link link, std::int32_t at) {
+  job.rows[link.sample] = maths::draw_row(job, link.sample, link.partner);
+  job.order[at] = link.entry;
+}
+
+/// The samples of sorted keys.
+struct Word {
+  maths::Keyed const* keys;
+  std::int32_t operator[](std::int32_t k) const { return keys[k].sample; }
+};
+
+void plan_sorted(PlanJob const& job, maths::Group group, int threads) {
+  auto* const keys = static_cast<maths::Keyed*>(job.workspace) + group.start;
+  auto* const least =
+      reinterpret_cast<std::int32_t*>(static_cast<maths::Keyed*>(job.workspace) + job.samples) +
+      group.start;
+  parallel_for(group.size, threads, [&](std::int64_t k) {
+    keys[k] = maths::keyed(job, group.start + static_cast<std::int32_t>(k));
+  });
+  std::sort(keys, keys + group.size, maths::comes_before);
+
+  Word const word{keys};
+  for (std::int32_t k = 0; k < group.size; ++k) {
+    least[k] = k == 0 ? word[k] : std::min(least[k - 1], word[k]);
+  }
+  parallel_for(group.size, threads, [&](std::int64_t position) {
+    std::int32_t const k = static_cast<std::int32_t>(position);
+    write(job, maths::link_in_word(job.pairing, word, k, group.size, least[k]), group.start + k);
+  });
+}
+
+void plan_unsorted(PlanJob const& job, maths::Group group, int threads) {
+  parallel_for(group.size, threads, [&](std::int64_t k) {
+    std::int32_t const at = static_cast<std::int32_t>(k);
+    write(job, maths::unsorted_link(job, group, at), group.start + at);
+  });
+}
+
+}  // namespace
+
+std::size_t workspace_bytes(std::int64_t capacity) {
+  return static_cast<std::size_t>(capacity) * (sizeof(maths::Keyed) + sizeof(std::int32_t));
+}
+
+void plan(PlanJob const& job, int threads) {
+  job.header->step = job.draw.step;
+  std::int64_t const groups = maths::group_count(job);
+  // Many groups are shared out whole, a single one by its samples.
+  int const inner = groups > 1 ? 1 : threads;
+  parallel_for(groups, threads, [&](std::int64_t index) {
+    maths::Group const group = maths::group_at(job, index);
+    maths::needs_sort(job.pairing) ? plan_sorted(job, group, inner)
+                                   : plan_unsorted(job, group, inner);
+  });
+}
+
+}  // namespace mixfuse::cpu

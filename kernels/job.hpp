@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/maths/beta.hpp"
+#include "mixfuse/label.hpp"
+#include "mixfuse/plan.hpp"
+#include "mixfuse/tensor.hpp"
+
+struct CUstream_st;
+
+/// What the host hands to a backend: checked, decided, trivially copyable. Backends loop; they
+/// never decide and never fail, but for what CUDA itself refuses.
+namespace mixfuse {
+
+/// The start of a plan's memory; rows, order and workspace follow.
+struct PlanHeader {
+  ErrorWord error;
+  std::uint64_t step;
+};
+
+/// A policy as the kernel sees it.
+struct Policy {
+  enum class Kind : std::uint8_t { identity, mixup, cutmix };
+  Kind kind;
+  Fold fold;
+  Boxes::Kind boxes;
+  std::uint64_t below;      // chosen when the policy word is below this, and not below an earlier
+  std::int32_t side_lo[3];  // min-max sides, per axis
+  std::int32_t side_hi[3];
+  maths::BetaLaw law;
+};
+
+struct PlanJob {
+  PlanHeader* header;
+  Row* rows;
+  std::int32_t* order;  // samples in the order of their cycles; ~sample ends a cycle
+  void* workspace;      // for the sort
+  std::size_t workspace_size;
+  std::int32_t samples;
+  std::int64_t group;  // 0: the whole batch
+  Draw draw;
+  Pairing pairing;
+  Granularity granularity;
+  std::uint64_t gate;  // mixed when the gate's word is below this
+  std::uint64_t flip;
+  int policies;
+  Policy policy[max_policies];
+  int axes;
+  std::int32_t spatial[3];
+  void const* given;  // Pairing::given: i32 or i64
+  bool given_wide;
+  std::int64_t given_stride;
+};
+
+/// How the elements of a sample are walked, slowest axis first: frame, channel, d, h, the line (w,
+/// t or f), and the grain, which is the channel where it lies inside a line's element (nhwc).
+/// Absent axes have extent 1.
+struct Walk {
+  static constexpr int axes = 6, line = 4, grain = 5;
+  std::int64_t extent[axes];
+  std::int64_t out[axes];  // strides, in elements
+  std::int64_t own[axes];
+  std::int64_t partners[axes];
+  std::int8_t box_axis[axes];  // index into Box, or -1
+  std::int64_t elements;       // of a sample
+};
+
+struct MixJob {
+  DType dtype_in;
+  DType dtype_out;
+  void* out;
+  void const* own;
+  void const* partners;
+  bool second;  // partners come from a second batch: never flipped, never oneself
+  std::int64_t samples;
+  std::int64_t out_pitch;  // from sample to sample, in elements
+  std::int64_t own_pitch;
+  std::int64_t partners_pitch;
+  Walk walk;
+  Row const* rows;
+  std::int32_t const* order;  // in place only
+};
+
+/// A matrix (samples, columns) of labels or targets, strides in elements.
+template <class Void>
+struct Matrix {
+  Void* data;
+  DType dtype;
+  std::int64_t stride[2];
+};
+
+struct LabelJob {
+  std::int64_t samples;
+  std::int64_t classes;  // columns of dense targets; K of sparse ones
+  bool sparse;
+  bool ids;              // labels are class ids, else rows
+  bool second;           // as in MixJob
+  Matrix<void> out;      // dense, or sparse own ids
+  Matrix<void> partner;  // sparse only
+  Matrix<void> weight;
+  Matrix<void const> own;
+  Matrix<void const> partners;
+  float on, off;  // smoothed one-hot values
+  bool has_ignored;
+  std::int64_t ignored;
+  Row const* rows;
+  PlanHeader* header;
+};
+
+namespace cpu {
+std::size_t workspace_bytes(std::int64_t capacity);
+void plan(PlanJob const& job, int threads);
+void mix(MixJob const& job, int threads);
+void mix_in_place(MixJob const& job, int threads);
+void label(LabelJob const& job, int threads);
+}  // namespace cpu
+
+/// Each returns what CUDA returned (a cudaError_t).
+namespace cuda {
+int workspace_bytes(std::int64_t capacity, std::size_t* bytes);
+int plan(PlanJob const& job, CUstream_st* stream);
+/// Images, and labels in the same launch where they are given.
+int mix(MixJob const& images, LabelJob const* labels, CUstream_st* stream);
+int mix_in_place(MixJob const& images, LabelJob const* labels, CUstream_st* stream);
+int label(LabelJob const& job, CUstream_st* stream);
+}  // namespace cuda
+
+}  // namespace mixfuse

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// Marks a pure function of scalars that both processors run.
+#if defined(__CUDACC__)
+#define MIXFUSE_HD __host__ __device__
+#else
+#define MIXFUSE_HD
+#endif
