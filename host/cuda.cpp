@@ -33,6 +33,13 @@ DeviceGuard::~DeviceGuard() {
   if (previous_ >= 0) cudaSetDevice(previous_);
 }
 
+void require_no_capture(Queue queue, char const* what) {
+  cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(queue.stream(), &status), "queue");
+  require<unsupported>(status == cudaStreamCaptureStatusNone, "queue: ", what,
+                       " while it is being captured");
+}
+
 void* allocate(std::size_t bytes) {
   void* memory = nullptr;
   cudaError_t const code = cudaMalloc(&memory, bytes);
@@ -72,6 +79,7 @@ void check(int, char const*) { refuse(); }
 void require_built() { refuse(); }
 DeviceGuard::DeviceGuard(int) { refuse(); }
 DeviceGuard::~DeviceGuard() = default;
+void require_no_capture(Queue, char const*) { refuse(); }
 void* allocate(std::size_t) { refuse(); }
 void release(void*) noexcept {}
 void copy(void*, void const*, std::size_t, Queue) { refuse(); }

@@ -25,6 +25,9 @@ class DeviceGuard {
   int previous_ = -1;
 };
 
+/// Throws unsupported while the queue is being captured: what allocates or waits would break that.
+void require_no_capture(Queue queue, char const* what);
+
 void* allocate(std::size_t bytes);
 void release(void* memory) noexcept;
 void copy(void* to, void const* from, std::size_t bytes, Queue queue);

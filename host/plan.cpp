@@ -59,6 +59,11 @@ void on_device(Plan::State const& state, Work const& work) {
   }
 }
 
+/// What must not happen in a capture.
+void check_no_capture(Device device, Queue queue, char const* what) {
+  if (device.kind == Device::Kind::cuda) cuda::require_no_capture(queue, what);
+}
+
 void copy(Device device, void* to, void const* from, std::size_t bytes, Queue queue) {
   if (bytes == 0) return;
   if (device.kind == Device::Kind::cpu) {
@@ -307,6 +312,7 @@ Plan::Plan(std::int64_t capacity, Device device, Queue queue) : state_{new State
   state_->capacity = capacity;
   state_->device = device;
   on_device(*state_, [&] {
+    check_no_capture(device, queue, "a plan cannot allocate");
     state_->memory = device.kind == Device::Kind::cuda
                          ? cuda::allocate(parts.size)
                          : ::operator new (parts.size, std::align_val_t{alignment});
@@ -394,6 +400,7 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
   auto const order = order_of(rows, batch.samples);
   auto const count = static_cast<std::size_t>(batch.samples);
   on_device(state, [&] {
+    check_no_capture(state.device, queue, "rows cannot be uploaded");
     copy(state.device, &state.header->step, &draw.step, sizeof draw.step, queue);
     copy(state.device, state.rows, rows, count * sizeof(Row), queue);
     if (order) copy(state.device, state.order, order->data(), count * sizeof(std::int32_t), queue);
@@ -409,6 +416,7 @@ std::vector<Row> read_rows(Plan const& plan, Queue queue) {
   check_queue(state.device, queue);
   std::vector<Row> rows(static_cast<std::size_t>(state.extents.samples));
   on_device(state, [&] {
+    check_no_capture(state.device, queue, "rows cannot be read");
     copy(state.device, rows.data(), state.rows, rows.size() * sizeof(Row), queue);
     if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
   });

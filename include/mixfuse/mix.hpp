@@ -25,13 +25,13 @@ MIXFUSE_EXPORT void mix_in_place(TensorView images, Plan& plan, Queue queue);
 /// A mixed batch, images and targets.
 struct Mixed {
   TensorView images;
-  Targets targets;
+  Targets targets = {};
 };
 
 /// The batch that it is made of.
 struct Originals {
   Samples images;
-  Samples labels;
+  Samples labels = {};
   LabelRule rule = {};
 };
 

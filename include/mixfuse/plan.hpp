@@ -52,15 +52,15 @@ struct Boxes {
 
 /// One weight for the whole sample (Zhang et al. 2018).
 struct Mixup {
-  Beta weight;
+  Beta weight = {};
   Fold fold = Fold::none;
 };
 
 /// A box of the partner, pasted in (Yun et al. 2019).
 struct CutMix {
-  Beta weight;
+  Beta weight = {};
   Fold fold = Fold::none;
-  Boxes boxes;
+  Boxes boxes = {};
 };
 
 struct Choice {
@@ -100,7 +100,7 @@ struct Row {
   float inside = 1.0f;       ///< and inside
   float label = 1.0f;        ///< weight of this sample's label
   std::uint32_t flip = 0;    ///< 1: this sample is read mirrored, as own and as partner
-  Box box;
+  Box box = {};
 };
 static_assert(sizeof(Row) == 44);
 

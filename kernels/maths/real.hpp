@@ -80,7 +80,7 @@ MIXFUSE_HD inline float log_tail(float s) {
   return s * square * p;
 }
 
-/// -ln U to about 2^-30, U = (high:low | 1) / 2^64, which is neither 0 nor 1.
+/// -ln U to 2^-28, U = (high:low | 1) / 2^64, which is neither 0 nor 1.
 MIXFUSE_HD inline TwoFloat negative_log(std::uint32_t high, std::uint32_t low) {
   std::uint64_t const n = (static_cast<std::uint64_t>(high) << 32) | low | 1u;
   std::int32_t const k = nearest_exponent(static_cast<float>(n));
