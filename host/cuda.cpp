@@ -12,12 +12,15 @@ namespace mixfuse::cuda {
 
 #if MIXFUSE_HAS_CUDA
 
-void check(int code, char const* what) {
+void check(int code, char const* what, int pending) {
   if (code == cudaSuccess) return;
+  if (code != pending && cudaPeekAtLastError() == code) cudaGetLastError();
   auto const error = static_cast<cudaError_t>(code);
   throw cuda_error(code, message(what, ": ", cudaGetErrorName(error), " (", code, "), ",
                                  cudaGetErrorString(error)));
 }
+
+int pending_error() { return cudaPeekAtLastError(); }
 
 void require_built() {}
 
@@ -42,9 +45,7 @@ void require_no_capture(Queue queue, char const* what) {
 
 void* allocate(std::size_t bytes) {
   void* memory = nullptr;
-  cudaError_t const code = cudaMalloc(&memory, bytes);
-  if (code == cudaErrorMemoryAllocation) cudaGetLastError();  // ours, and reported
-  check(code, message("plan: ", bytes, " bytes").c_str());
+  check(cudaMalloc(&memory, bytes), message("plan: ", bytes, " bytes").c_str());
   return memory;
 }
 
@@ -75,7 +76,8 @@ namespace {
 }
 }  // namespace
 
-void check(int, char const*) { refuse(); }
+void check(int, char const*, int) { refuse(); }
+int pending_error() { refuse(); }
 void require_built() { refuse(); }
 DeviceGuard::DeviceGuard(int) { refuse(); }
 DeviceGuard::~DeviceGuard() = default;

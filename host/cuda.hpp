@@ -7,8 +7,12 @@
 /// `unsupported`.
 namespace mixfuse::cuda {
 
-/// Throws cuda_error, with the code and CUDA's text, unless it is cudaSuccess.
-void check(int code, char const* what);
+/// Throws cuda_error, with the code and CUDA's text, unless it is cudaSuccess. CUDA then forgets
+/// it, unless it is the one that was `pending` before the call: that stays the caller's.
+void check(int code, char const* what, int pending = 0);
+
+/// The error that CUDA would report next, left where it is.
+int pending_error();
 
 /// Throws unless CUDA was built in.
 void require_built();

@@ -35,6 +35,7 @@ void check_labels(char const* name, ConstTensorView const& labels, Plan::State c
 void check_target(char const* name, TensorView const& target, Plan::State const& state) {
   check_tensor(name, target, Access::write);
   check_device(name, target.device, state.device);
+  check_apart_from_plan(name, target, state);
 }
 
 void check_dense(TensorView const& dense, ConstTensorView const& labels, Plan::State const& state) {

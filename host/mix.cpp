@@ -17,6 +17,7 @@ void check_images(char const* name, ConstTensorView const& images, Access access
   check_tensor(name, images, access);
   check_device(name, images.device, state.device);
   check_extents(name, images, state.extents);
+  if (access == Access::write) check_apart_from_plan(name, images, state);
 }
 
 MixJob job_of(TensorView const& out, ConstTensorView const& own, ConstTensorView const& partners,
@@ -123,10 +124,11 @@ void step_into(Mixed out, Originals in, Plan& plan, Queue queue) {
   InUse const use(state);
   check_queue(state.device, queue);
   MixJob const images = out_of_place(out.images, in.images, state);
-  require(in.images.partners.present() == in.labels.partners.present(),
-          "labels.partners: a second batch brings both images and labels");
+  bool const second = in.images.partners.present();
+  require(second == in.labels.partners.present(), second ? "labels.partners" : "partners",
+          ": missing, a second batch brings both images and labels");
   std::vector<NamedTensor> read{{"out", out.images}, {"images", in.images.own}};
-  if (in.images.partners.present()) read.push_back({"partners", in.images.partners});
+  if (second) read.push_back({"partners", in.images.partners});
   run(Where::out_of_place, images, labels_beside(out, in.labels, in.rule, read, state), state,
       queue);
 }

@@ -82,6 +82,7 @@ void clear_error_word(Plan::State const& state, Queue queue) {
 }
 
 void place(Plan::State& state, Parts const& parts, Queue queue) {
+  state.size = parts.size;
   auto* const base = static_cast<std::byte*>(state.memory);
   state.header = reinterpret_cast<PlanHeader*>(base);
   state.rows = reinterpret_cast<Row*>(base + parts.rows);
@@ -248,7 +249,8 @@ void run(Plan::State& state, PlanJob const& job, Queue queue) {
     cpu::plan(job, queue.threads());
   } else {
     cuda::DeviceGuard const guard(state.device.id);
-    cuda::check(cuda::plan(job, queue.stream()), "plan");
+    int const pending = cuda::pending_error();
+    cuda::check(cuda::plan(job, queue.stream()), "plan", pending);  // CUB gives up on any error
   }
 }
 
@@ -296,6 +298,13 @@ void check_row(Row const& row, std::int64_t index, Extents const& batch) {
 }
 
 }  // namespace
+
+void check_apart_from_plan(char const* name, ConstTensorView const& output,
+                           Plan::State const& state) {
+  ConstTensorView const memory(state.memory, DType::u8, {static_cast<std::int64_t>(state.size)},
+                               state.device);
+  check_apart(name, output, "plan", memory);
+}
 
 Plan::State::~State() {
   if (!owned) return;

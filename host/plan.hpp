@@ -13,6 +13,7 @@ struct Plan::State {
   std::int64_t capacity = 0;
   Device device;
   void* memory = nullptr;
+  std::size_t size = 0;
   bool owned = false;
 
   PlanHeader* header = nullptr;  // these four lie in `memory`
@@ -29,6 +30,10 @@ struct Plan::State {
 
   ~State();
 };
+
+/// An output must not lie over the plan.
+void check_apart_from_plan(char const* name, ConstTensorView const& output,
+                           Plan::State const& state);
 
 /// Reports a plan that two threads use at once.
 class InUse {

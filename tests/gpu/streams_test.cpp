@@ -93,7 +93,7 @@ TEST_F(Streams, ADestroyedStreamIsACudaErrorWithItsCode) {
   } catch (cuda_error const& error) {
     EXPECT_NE(error.code(), 0);
   }
-  static_cast<void>(cudaGetLastError());
+  EXPECT_EQ(cudaPeekAtLastError(), cudaSuccess) << "ours, and reported";
 }
 
 TEST_F(Streams, AnErrorThatWasPendingStaysTheCallersAndDoesNotDisturb) {
@@ -118,7 +118,7 @@ TEST_F(Streams, TheCurrentDeviceIsAsItWas) {
 
 TEST_F(Streams, ADeviceThatIsNotThereIsACudaError) {
   EXPECT_THROW(Plan(4, Device::cuda(99), test_queue()), cuda_error);
-  static_cast<void>(cudaGetLastError());
+  EXPECT_EQ(cudaPeekAtLastError(), cudaSuccess) << "ours, and reported";
 }
 
 TEST_F(Streams, AFailedAllocationIsACudaErrorAndLeaksNothing) {
