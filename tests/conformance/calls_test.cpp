@@ -1,106 +1,169 @@
 // SPDX-License-Identifier: Apache-2.0
-
-// What a step asks of CUDA: two launches on the caller's stream and nothing else.
-
-#include "tests/support/calls.hpp"
-
 #include <gtest/gtest.h>
 
+#include "tests/support/allocations.hpp"
+#include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
 
 namespace mixfuse::test {
 namespace {
 
-class Calls : public OnDevice {
- protected:
-  void SetUp() override {
-    OnDevice::SetUp();
-    if (!IsSkipped() && on_cuda() && !calls::counted()) {
-      GTEST_SKIP() << "calls are counted where a stand-in takes the CUDA runtime's place";
-    }
+/// A training step's tensors, made once.
+struct Training {
+  explicit Training(std::int64_t samples, Place where = here())
+      : place{where},
+        extents{image(samples, 6, 5)},
+        images{place, tagged(DType::f32, {samples, 2, 6, 5})},
+        labels{place, ids(DType::i64, std::vector<std::int64_t>(
+                                          static_cast<std::size_t>(samples), 1))},
+        out{place, DType::f32, {samples, 2, 6, 5}},
+        targets{place, DType::f32, {samples, 3}},
+        plan{samples, place.device, place.queue} {
+    spec.flip = 0.5f;
   }
 
-  /// On the CPU there is no runtime to call, and nothing to count.
-  static void expect(long launches) {
-    if (!on_cuda()) return;
+  void step(std::uint64_t number) {
+    plan_into(plan, spec, extents, Draw{1, number, 0}, place.queue);
+    step_into({out, targets.view()}, {images, labels, {}}, plan, place.queue);
+  }
+
+  Place place;
+  Spec spec = cutmix_spec();
+  Extents extents;
+  Tensor images, labels, out, targets;
+  Plan plan;
+};
+
+class Calls : public OnDevice {
+ protected:
+  /// Counts kept by the stand-in for the runtime, over `work`.
+  template <class Work>
+  void count(Work work, long launches) {
+    calls::reset();
+    work();
+    if (!on_cuda() || !calls::counted()) return;
     EXPECT_EQ(calls::count("launch"), launches);
-    for (char const* const what : {"memcpy", "memset", "malloc", "free", "sync"}) {
-      EXPECT_EQ(calls::count(what), 0) << what;
+    EXPECT_EQ(calls::count("ops"), launches);
+    EXPECT_EQ(calls::count_on(test_queue().stream()), launches);
+    for (char const* const none : {"memcpy", "memset", "malloc", "free", "sync"}) {
+      EXPECT_EQ(calls::count(none), 0) << none;
     }
-    EXPECT_EQ(calls::count("ops"), calls::count_on(test_queue().stream()));
   }
 };
 
-TEST_F(Calls, AStepIsTwoLaunches) {
-  for (std::int64_t const samples : {1, 5, 4096}) {
-    Tensor const in(here(), tagged(DType::u8, {samples, 1, 2, 3}));
-    Tensor const out(here(), DType::u8, {samples, 1, 2, 3});
-    Tensor const labels(
-        here(), ids(DType::i32, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 1)));
-    Tensor const targets(here(), DType::f32, {samples, 3});
-    Plan plan(samples, test_device(), test_queue());
-    calls::reset();
-    plan_into(plan, mixup_spec(), image(samples, 2, 3), {}, test_queue());
-    step_into({out.view(), targets.view()},
-              {ConstTensorView(in.view()), ConstTensorView(labels.view())}, plan, test_queue());
-    expect(2);
-    calls::reset();
-    plan_into(plan, mixup_spec(), image(samples, 2, 3), {}, test_queue());
-    step_in_place({out.view(), targets.view()}, ConstTensorView(labels.view()), {}, plan,
-                  test_queue());
-    expect(2);
+TEST_F(Calls, AStepIsTwoLaunchesOnTheCallersStreamAndNothingElse) {
+  for (std::int64_t const samples : {1, 2, 33, 4096}) {
+    Training training(samples);
+    count([&] { training.step(1); }, 2);
   }
 }
 
-TEST_F(Calls, EachPartAloneIsOneLaunch) {
-  Tensor const in(here(), tagged(DType::f32, {4, 3, 2, 3}));
-  Tensor const out(here(), DType::f32, {4, 3, 2, 3}), targets(here(), DType::f32, {4, 3});
-  Tensor const labels(here(), ids(DType::i64, {0, 1, 2, 0}));
-  Plan plan(4, test_device(), test_queue());
-  plan_into(plan, mixup_spec(), image(4, 2, 3), {}, test_queue());
-  calls::reset();
-  mix_into(out.view(), ConstTensorView(in.view()), plan, test_queue());
-  expect(1);
-  calls::reset();
-  label_into(targets.view(), ConstTensorView(labels.view()), {}, plan, test_queue());
-  expect(1);
-  calls::reset();
-  mix_in_place(out.view(), plan, test_queue());
-  expect(1);
+TEST_F(Calls, EachArrowIsOneLaunch) {
+  Training t(9);
+  count([&] { plan_into(t.plan, t.spec, t.extents, Draw{}, t.place.queue); }, 1);
+  count([&] { mix_into(t.out, t.images, t.plan, t.place.queue); }, 1);
+  count([&] { label_into(t.targets.view(), t.labels, {}, t.plan, t.place.queue); }, 1);
+  count([&] { mix_in_place(t.out, t.plan, t.place.queue); }, 1);
+  count([&] { step_in_place({t.out, t.targets.view()}, t.labels, {}, t.plan, t.place.queue); }, 1);
 }
 
-TEST_F(Calls, ABatchOfNoneIsNoLaunch) {
-  Tensor const in(here(), DType::f32, {0, 3, 2, 3}), out(here(), DType::f32, {0, 3, 2, 3});
-  Plan plan(4, test_device(), test_queue());
-  calls::reset();
-  plan_into(plan, mixup_spec(), image(0, 2, 3), {}, test_queue());
-  mix_into(out.view(), ConstTensorView(in.view()), plan, test_queue());
-  mix_in_place(out.view(), plan, test_queue());
-  expect(0);
+TEST_F(Calls, ABadIdCostsNoCopyAndNoWait) {
+  Training t(9);
+  t.labels.write(ids(DType::i64, std::vector<std::int64_t>(9, 77)));
+  count([&] { t.step(3); }, 2);
+  EXPECT_EQ(error_of(t.plan, t.place).sample(), 0);
 }
 
-TEST_F(Calls, TheDeviceWideSortAllocatesNothingEither) {
-  Plan plan(5000, test_device(), test_queue());
+TEST_F(Calls, TheLargeSortAddsLaunchesButNoCopyWaitOrAllocation) {
+  Training t(5000);
   calls::reset();
-  plan_into(plan, mixup_spec(), image(5000, 2, 3), {}, test_queue());
-  if (!on_cuda()) return;
-  for (char const* const what : {"memcpy", "memset", "malloc", "free", "sync"}) {
-    EXPECT_EQ(calls::count(what), 0) << what;
+  t.step(1);
+  if (!on_cuda() || !calls::counted()) return;
+  EXPECT_EQ(calls::count_on(test_queue().stream()), calls::count("ops"));
+  for (char const* const none : {"memcpy", "malloc", "free", "sync"}) {
+    EXPECT_EQ(calls::count(none), 0) << none;
   }
-  EXPECT_EQ(calls::count("ops"), calls::count_on(test_queue().stream()));
 }
 
 TEST_F(Calls, ARefusedCallQueuesNothing) {
-  Tensor const in(here(), DType::f32, {4, 3, 2, 3}), out(here(), DType::f32, {4, 3, 2, 4});
-  Plan plan(4, test_device(), test_queue());
-  plan_into(plan, mixup_spec(), image(4, 2, 3), {}, test_queue());
+  Training t(9);
+  t.step(1);
+  count(
+      [&] {
+        EXPECT_THROW(mix_into(t.images, t.images, t.plan, t.place.queue), invalid_argument);
+        EXPECT_THROW(step_into({t.out, t.targets.view()}, {t.images, t.labels, {2.0f, {}, 0}},
+                               t.plan, t.place.queue),
+                     invalid_argument);
+      },
+      0);
+}
+
+TEST_F(Calls, AThousandStepsAllocateNothing) {
+  Training t(5);
+  t.step(0);
+  std::uint64_t const steps = small() ? 100 : 1000;
+  std::size_t const before = allocations::count();
   calls::reset();
-  EXPECT_THROW(mix_into(out.view(), ConstTensorView(in.view()), plan, test_queue()),
-               invalid_argument);
-  EXPECT_THROW(plan_into(plan, mixup_spec(-1.0f), image(4, 2, 3), {}, test_queue()),
-               invalid_argument);
-  expect(0);
+  for (std::uint64_t step = 1; step <= steps; ++step) t.step(step);
+  if (calls::counted() && on_cuda()) {
+    EXPECT_EQ(calls::count("ops"), 2 * static_cast<long>(steps));
+    EXPECT_EQ(calls::count("malloc"), 0);
+  }
+  // Checking a call may, on the host, but nothing grows from step to step.
+  std::size_t const each = (allocations::count() - before) / steps;
+  std::size_t const again = allocations::count();
+  t.step(steps + 1);
+  if (!on_cuda()) {
+    EXPECT_EQ(allocations::count() - again, each);
+  }
+}
+
+TEST_F(Calls, APlanThatCannotBeAllocatedLeavesNothingBehind) {
+  // Each allocation on the host fails in turn; on the CPU backend, where all of them are ours.
+  Place const place = on_cpu();
+  Spec const spec = mixup_spec();
+  Extents const extents = image(5, 4, 4);
+  for (std::size_t k = 0;; ++k) {
+    std::size_t const alive = allocations::alive();
+    allocations::fail_after(k);
+    bool made = false;
+    try {
+      Plan plan(5, place.device, place.queue);
+      plan_into(plan, spec, extents, Draw{}, place.queue);
+      made = true;
+    } catch (std::bad_alloc const&) {
+    } catch (error const&) {
+    }
+    allocations::fail_never();
+    ASSERT_EQ(allocations::alive(), alive) << "after allocation " << k;
+    if (made) break;
+    ASSERT_LT(k, 100u);
+  }
+}
+
+TEST_F(Calls, AnAllocationThatFailsInAStepLeavesOutputsAndPlanAsTheyWere) {
+  Training t(5, on_cpu());
+  t.step(1);
+  auto const rows = read_rows(t.plan, t.place.queue);
+  Bytes const out = t.out.raw(), targets = t.targets.raw();
+  for (std::size_t k = 0; k < 100; ++k) {
+    allocations::fail_after(k);
+    bool done = false;
+    try {
+      step_into({t.out, t.targets.view()}, {t.images, t.labels, {0.5f, {}, 0}}, t.plan,
+                t.place.queue);
+      done = true;
+    } catch (std::bad_alloc const&) {
+    } catch (error const&) {
+    }
+    allocations::fail_never();
+    if (done) return;
+    ASSERT_EQ(t.out.raw(), out);
+    ASSERT_EQ(t.targets.raw(), targets);
+    ASSERT_EQ(read_rows(t.plan, t.place.queue), rows);
+  }
+  FAIL() << "a step never succeeded";
 }
 
 }  // namespace
