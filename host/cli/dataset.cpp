@@ -47,14 +47,15 @@ Labels checked(std::string const& flag, Labels labels, std::int64_t samples, Lim
                           " (--max-rows)"));
   }
   if (values.rows() != samples) {
-    throw failed_run(text(labels.file, ": has ", values.rows(), " labels for ", samples,
-                          " samples"));
+    throw failed_run(
+        text(labels.file, ": has ", values.rows(), " labels for ", samples, " samples"));
   }
-  bool const integer = values.dtype == DType::u8 || values.dtype == DType::i32 ||
-                       values.dtype == DType::i64;
+  bool const integer =
+      values.dtype == DType::u8 || values.dtype == DType::i32 || values.dtype == DType::i64;
   if (integer != (rank == 1)) {
     throw bad_call(text(flag, ": ", labels.file, ": ", rank == 1 ? "ids" : "rows", " of ",
-                        name_of(values.dtype), " are not supported; ids are int32, int64 or uint8, "
+                        name_of(values.dtype),
+                        " are not supported; ids are int32, int64 or uint8, "
                         "rows are floats or bool"));
   }
   if (values.dtype == DType::u8) values = widened<std::uint8_t>(values);
@@ -76,9 +77,9 @@ void read_images_of_folder(Options const& options, Budget& budget, Dataset& data
   data.layout = Layout::nhwc;
   bool const by_folder = options.labels.empty();
   Progress progress("reading images");
-  Folder folder = read_folder(options.images,
-                              by_folder ? Labelling::by_folder : Labelling::elsewhere, budget,
-                              [&](std::size_t done, std::size_t of) { progress.show(done, of); });
+  Folder folder =
+      read_folder(options.images, by_folder ? Labelling::by_folder : Labelling::elsewhere, budget,
+                  [&](std::size_t done, std::size_t of) { progress.show(done, of); });
   if (by_folder && !folder.classes.empty()) {
     data.labels = labels_of(folder.labels, options.images);
     data.class_names = folder.classes;
@@ -100,8 +101,8 @@ Layout layout_of(Options const& options, Array const& images) {
   }
   Layout const layout = options.layout.value_or(by_rank[rank - 2]);
   if (std::strlen(name_of(layout)) != rank) {
-    throw failed_run(text(options.images, ": shape ", shape_text(images.shape),
-                          " is not --layout ", name_of(layout)));
+    throw failed_run(text(options.images, ": shape ", shape_text(images.shape), " is not --layout ",
+                          name_of(layout)));
   }
   return layout;
 }
@@ -159,8 +160,11 @@ Dataset read_dataset(Options const& options) {
   if (samples > std::numeric_limits<std::int32_t>::max()) {
     throw failed_run(text(options.images, ": ", samples, " samples are more than 2^31 - 1"));
   }
-  ConstTensorView const view{nullptr, data.images.dtype, data.images.shape.data(),
-                             static_cast<int>(data.images.shape.size()), Device::cpu(),
+  ConstTensorView const view{nullptr,
+                             data.images.dtype,
+                             data.images.shape.data(),
+                             static_cast<int>(data.images.shape.size()),
+                             Device::cpu(),
                              data.layout};
   data.extents = extents_of(view);
 

@@ -31,8 +31,8 @@ namespace fs = std::filesystem;
 constexpr std::size_t batch = 64;
 constexpr float mixup_alpha = 0.4f, cutmix_alpha = 1.0f;
 
-/// A batch of a folder's images as f32 RGB from 0 to 1, on white, evenly taken from all of them. Its
-/// classes are the folders, or without folders the files, which is the country of a flag.
+/// A batch of a folder's images as f32 RGB from 0 to 1, on white, evenly taken from all of them.
+/// Its classes are the folders, or without folders the files, which is the country of a flag.
 Dataset read_batch(std::string const& path) {
   Limits limits;
   Budget budget{limits};
@@ -54,14 +54,16 @@ Dataset read_batch(std::string const& path) {
   auto const count = static_cast<std::int64_t>(samples);
   data.layout = Layout::nhwc;
   data.images = {DType::f32, {count, shape[1], shape[2], 3}, Bytes(samples * pixels * 3 * 4)};
-  data.labels = Labels{{DType::i64, {count}, Bytes(samples * 8)}, path};
+  Labels& labels = data.labels.emplace();
+  labels.values = {DType::i64, {count}, Bytes(samples * 8)};
+  labels.file = path;
   data.classes = static_cast<std::int64_t>(data.class_names.size());
   auto* out = reinterpret_cast<float*>(data.images.bytes.data.get());
   for (std::size_t i = 0; i < samples; ++i) {
     std::size_t const from = i * chosen.size() / samples;
     std::int64_t const label =
         by_file ? static_cast<std::int64_t>(from) : folder.labels[chosen[from]];
-    std::memcpy(data.labels->values.bytes.data.get() + i * 8, &label, 8);
+    std::memcpy(labels.values.bytes.data.get() + i * 8, &label, 8);
     std::byte const* pixel = folder.images.bytes.data.get() + chosen[from] * pixels * channels;
     for (std::size_t p = 0; p < pixels; ++p, pixel += channels) {
       auto const unit = [pixel](std::size_t c) {
@@ -154,7 +156,8 @@ class PlainFormula {
 
   void run() {
     pass([this](std::size_t i) {
-      std::copy_n(own_ + static_cast<std::size_t>(rows_[i].partner) * each_, each_, at(partner_, i));
+      std::copy_n(own_ + static_cast<std::size_t>(rows_[i].partner) * each_, each_,
+                  at(partner_, i));
     });
     pass([this](std::size_t i) {
       float const weight = rows_[i].outside;
@@ -211,7 +214,8 @@ void compare_speed(Dataset const& data, bool on_gpu) {
   products.dtype = DType::f32;
   products.targets = TargetKind::dense;
   Spec const spec = spec_of(Mixup{{mixup_alpha, mixup_alpha}});
-  double const bytes = 2.0 * static_cast<double>(data.images.bytes.size);  // read once, written once
+  double const bytes =
+      2.0 * static_cast<double>(data.images.bytes.size);  // read once, written once
   auto const step_ms = [&](Engine const& engine) {
     Mixer mixer{engine, data, products};
     std::uint64_t step = 0;
@@ -225,14 +229,16 @@ void compare_speed(Dataset const& data, bool on_gpu) {
     std::printf("  %-34s %8.2f ms  %7.1f GB/s%s\n", what.c_str(), ms, bytes / ms / 1e6,
                 more.c_str());
   };
-  std::printf("\nA step (plan, images, targets), median of 15, GB/s of each image read and written "
-              "once:\n");
+  std::printf(
+      "\nA step (plan, images, targets), median of 15, GB/s of each image read and written "
+      "once:\n");
   if (on_gpu) {
     Engine const gpu{DeviceChoice::cuda, 0};
     line(gpu.name(), step_ms(gpu), "");
   }
   std::vector<unsigned> counts = {1};
-  if (std::thread::hardware_concurrency() > 1) counts.push_back(std::thread::hardware_concurrency());
+  if (std::thread::hardware_concurrency() > 1)
+    counts.push_back(std::thread::hardware_concurrency());
   for (unsigned threads : counts) {
     Engine const cpu{DeviceChoice::cpu, static_cast<int>(threads)};
     Mixer mixer{cpu, data, products};
@@ -249,8 +255,9 @@ void compare_speed(Dataset const& data, bool on_gpu) {
     line(text("mixfuse, ", cpu.name()), ours, ratio);
     line(text("plain formula, ", cpu.name()), theirs, "");
   }
-  std::printf("The plain formula gathers the partners, scales both sides and adds: four passes, and "
-              "no targets. Its pixels were found equal within 2 ulp\nbefore anything was timed.\n");
+  std::printf(
+      "The plain formula gathers the partners, scales both sides and adds: four passes, and "
+      "no targets. Its pixels were found equal within 2 ulp\nbefore anything was timed.\n");
 }
 
 /// Share of Beta(a, a) below x <= 1/2. With u = t^a the pole at 0 is gone, so Simpson's rule holds.
@@ -275,20 +282,26 @@ void plot_lambdas(Engine const& engine) {
     share[std::min(bin, bins - 1)] += 1.0 / draws;
   }
   // The density has poles at both ends, so each bin is compared with its exact share.
-  auto const below = [](double x) { return x <= 0.5 ? beta_below(a, x) : 1 - beta_below(a, 1 - x); };
+  auto const below = [](double x) {
+    return x <= 0.5 ? beta_below(a, x) : 1 - beta_below(a, 1 - x);
+  };
   std::string script = text(
       "set terminal pngcairo size 1000,600 font 'DejaVu Sans,12'\nset output '.lambda.png'\n"
-      "set title 'Lambda of ", draws, " samples, alpha = ", mixup_alpha, "'\n"
+      "set title 'Lambda of ",
+      draws, " samples, alpha = ", mixup_alpha,
+      "'\n"
       "set xlabel 'lambda'\nset ylabel 'density (mean of each bin)'\nset xrange [0:1]\n"
       "set yrange [0:*]\nset key top center\nset grid ytics lc rgb '#dddddd'\nset border 3\n"
       "set tics nomirror\nset style fill solid 1.0 noborder\n$bins << END\n");
   for (std::size_t bin = 0; bin < bins; ++bin) {
     double const lo = static_cast<double>(bin) / bins, hi = static_cast<double>(bin + 1) / bins;
-    script += text((lo + hi) / 2, " ", share[bin] * bins, " ", (below(hi) - below(lo)) * bins, "\n");
+    script +=
+        text((lo + hi) / 2, " ", share[bin] * bins, " ", (below(hi) - below(lo)) * bins, "\n");
   }
-  script += text("END\nplot $bins using 1:2 with boxes lc rgb '#92c5de' title 'drawn by mixfuse', "
-                 "$bins using 1:3 with points pt 7 ps 0.8 lc rgb '#b2182b' title 'Beta(", mixup_alpha,
-                 ", ", mixup_alpha, "), exact'\n");
+  script += text(
+      "END\nplot $bins using 1:2 with boxes lc rgb '#92c5de' title 'drawn by mixfuse', "
+      "$bins using 1:3 with points pt 7 ps 0.8 lc rgb '#b2182b' title 'Beta(",
+      mixup_alpha, ", ", mixup_alpha, "), exact'\n");
   std::FILE* const gnuplot = ::popen("gnuplot >/dev/null 2>&1", "w");
   if (gnuplot == nullptr) throw failed_run("gnuplot cannot be started");
   std::fputs(script.c_str(), gnuplot);
@@ -308,7 +321,8 @@ void run_demo(int count, char** arguments) {
     return;
   }
   if (!fs::is_directory(source)) {
-    throw failed_run(text(source, ": there is no such folder; install iso-flags-png-320x240, or "
+    throw failed_run(text(source,
+                          ": there is no such folder; install iso-flags-png-320x240, or "
                           "name images by --data"));
   }
   source = fs::absolute(source);
@@ -332,16 +346,18 @@ void run_demo(int count, char** arguments) {
   mix_by("cutmix", spec_of(CutMix{{cutmix_alpha, cutmix_alpha}}), engine, data, sheet);
   write_file("sheet.png", sheet.png());
   plot_lambdas(engine);
-  std::printf("\nIn %s:\n"
-              "  sheet.png           own, partner, mixed, lambda and both labels\n"
-              "  lambda.png          drawn lambdas against the Beta density\n"
-              "  mixup_images.npy    mixup_targets.npy    mixup_plan.json\n"
-              "  cutmix_images.npy   cutmix_targets.npy   cutmix_plan.json\n",
-              folder.c_str());
+  std::printf(
+      "\nIn %s:\n"
+      "  sheet.png           own, partner, mixed, lambda and both labels\n"
+      "  lambda.png          drawn lambdas against the Beta density\n"
+      "  mixup_images.npy    mixup_targets.npy    mixup_plan.json\n"
+      "  cutmix_images.npy   cutmix_targets.npy   cutmix_plan.json\n",
+      folder.c_str());
   compare_speed(data, on_gpu);
-  std::printf("\nThe data set does not grow: each step draws new mixtures of the batch it is given, "
-              "so N epochs see\nN times as many different samples. Who wants a larger set writes one "
-              "with `mixfuse mix --copies N`.\n");
+  std::printf(
+      "\nThe data set does not grow: each step draws new mixtures of the batch it is given, "
+      "so N epochs see\nN times as many different samples. Who wants a larger set writes one "
+      "with `mixfuse mix --copies N`.\n");
 }
 
 }  // namespace

@@ -59,8 +59,8 @@ std::string Engine::name() const {
     return properties.name;
   }
 #endif
-  auto const threads = threads_ > 0 ? static_cast<unsigned>(threads_)
-                                    : std::thread::hardware_concurrency();
+  auto const threads =
+      threads_ > 0 ? static_cast<unsigned>(threads_) : std::thread::hardware_concurrency();
   return text("CPU, ", threads, threads == 1 ? " thread" : " threads");
 }
 

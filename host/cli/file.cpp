@@ -84,7 +84,8 @@ void InputFile::read(std::span<std::byte> bytes) {
 std::string read_text(std::string const& path, std::int64_t limit) {
   InputFile file{path};
   if (file.size() > static_cast<std::uint64_t>(limit)) {
-    throw failed_run(text(path, ": ", file.size(), " bytes are more than ", limit, " (--max-file)"));
+    throw failed_run(
+        text(path, ": ", file.size(), " bytes are more than ", limit, " (--max-file)"));
   }
   std::string contents(static_cast<std::size_t>(file.size()), '\0');
   file.read(std::as_writable_bytes(std::span{contents}));

@@ -65,9 +65,7 @@ class Png {
   png_image image = {};
 
  private:
-  [[noreturn]] void fail() const {
-    throw failed_run(text(name_, ": bad PNG: ", image.message));
-  }
+  [[noreturn]] void fail() const { throw failed_run(text(name_, ": bad PNG: ", image.message)); }
   std::string const& name_;
 };
 
@@ -120,8 +118,9 @@ Bytes read_image_file(std::string const& path, Limits const& limits) {
 
 bool has_image_name(fs::path const& path) {
   std::string extension = path.extension();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(extension.begin(), extension.end(), extension.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   return extension == ".png" || extension == ".jpg" || extension == ".jpeg";
 }
 
@@ -225,8 +224,7 @@ Folder read_folder(std::string const& path, Labelling labelling, Budget& budget,
     if (first.width == 0) first = header;
     if (header.width != first.width || header.height != first.height) {
       throw failed_run(text(full(file), ": ", header.width, "x", header.height,
-                            " pixels, the images before it have ", first.width, "x",
-                            first.height));
+                            " pixels, the images before it have ", first.width, "x", first.height));
     }
     channels = std::max(channels, header.channels);
   }
@@ -271,14 +269,14 @@ std::vector<std::int64_t> parse_csv(std::string const& contents, std::string con
     std::string file{row.substr(0, comma)};
     if (file.size() >= 2 && file.front() == '"' && file.back() == '"') {
       file = file.substr(1, file.size() - 2);
-      for (auto quote = file.find("\"\""); quote != file.npos; quote = file.find("\"\"", quote + 1)) {
+      for (auto quote = file.find("\"\""); quote != file.npos;
+           quote = file.find("\"\"", quote + 1)) {
         file.erase(quote, 1);
       }
     }
     std::string_view const number = row.substr(comma + 1);
     std::int64_t label = 0;
-    auto const [end, error] =
-        std::from_chars(number.data(), number.data() + number.size(), label);
+    auto const [end, error] = std::from_chars(number.data(), number.data() + number.size(), label);
     if (error != std::errc{} || end != number.data() + number.size()) {
       fail(text("class '", number, "' is not an integer"));
     }
@@ -302,9 +300,7 @@ std::string encode_png(std::span<std::byte const> pixels, std::int64_t width, st
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(width);
   image.height = static_cast<png_uint_32>(height);
-  image.format = channels == 1   ? PNG_FORMAT_GRAY
-                 : channels == 3 ? PNG_FORMAT_RGB
-                                 : PNG_FORMAT_RGBA;
+  image.format = channels == 1 ? PNG_FORMAT_GRAY : channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_RGBA;
   std::string encoded(PNG_IMAGE_PNG_SIZE_MAX(image), '\0');
   png_alloc_size_t size = encoded.size();
   if (!png_image_write_to_memory(&image, encoded.data(), &size, 0, pixels.data(), 0, nullptr)) {

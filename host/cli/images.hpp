@@ -21,8 +21,8 @@ struct ImageHeader {
 };
 
 /// PNG or JPEG, told apart by their first bytes. Throws failed_run beyond `limits`.
-[[nodiscard]] ImageHeader read_image_header(std::span<std::byte const> file, std::string const& name,
-                                            Limits const& limits);
+[[nodiscard]] ImageHeader read_image_header(std::span<std::byte const> file,
+                                            std::string const& name, Limits const& limits);
 
 /// Rows of `channels` bytes a pixel into `pixels`, which has room for exactly that.
 void decode_image(std::span<std::byte const> file, std::string const& name,

@@ -20,16 +20,15 @@ std::string version_text(int version) {
 void run_info(Form form) {
   CudaInfo const& cuda = cuda_info();
   if (form == Form::json) {
-    nlohmann::ordered_json const info = {{"version", version()},
-                                         {"stream_version", stream_version()},
-                                         {"backends", cuda.built
-                                                          ? nlohmann::json{"cpu", "cuda"}
-                                                          : nlohmann::json::array({"cpu"})},
-                                         {"devices", cuda.devices},
-                                         {"driver", cuda.driver},
-                                         {"runtime", cuda.runtime},
-                                         {"architectures", cuda.architectures},
-                                         {"absent", cuda.absent}};
+    nlohmann::ordered_json const info = {
+        {"version", version()},
+        {"stream_version", stream_version()},
+        {"backends", cuda.built ? nlohmann::json{"cpu", "cuda"} : nlohmann::json::array({"cpu"})},
+        {"devices", cuda.devices},
+        {"driver", cuda.driver},
+        {"runtime", cuda.runtime},
+        {"architectures", cuda.architectures},
+        {"absent", cuda.absent}};
     std::cout << info.dump(2) << '\n';
     return;
   }

@@ -14,8 +14,7 @@ void run_tool(int count, char** arguments) {
   Options options;
   bool json = false;
   CLI::App* const mix = app.add_subcommand("mix", "Mix a file or a folder of images");
-  CLI::App* const sheet =
-      app.add_subcommand("sheet", "Draw own, partner and mixed side by side");
+  CLI::App* const sheet = app.add_subcommand("sheet", "Draw own, partner and mixed side by side");
   CLI::App* const info = app.add_subcommand("info", "Say what this build and this machine can do");
   add_input_flags(*mix, options);
   add_mix_flags(*mix, options);

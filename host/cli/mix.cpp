@@ -108,8 +108,8 @@ void run_mix(Options const& options) {
     progress.show(static_cast<std::size_t>(copy + 1), static_cast<std::size_t>(copies));
   }
   if (outputs.plan) {
-    StoredPlan const plan = stored ? *stored
-                                   : StoredPlan{stream_version(), draw_of(options), mixer.rows()};
+    StoredPlan const plan =
+        stored ? *stored : StoredPlan{stream_version(), draw_of(options), mixer.rows()};
     outputs.plan->write(plan_text(plan, data.extents));
   }
   commit(outputs.files);

@@ -15,12 +15,13 @@ bool is_image_dtype(DType dtype) {
 
 DType checked(DType in, DType out) {
   if (!is_image_dtype(in)) {
-    throw bad_call(text("--images: ", name_of(in), " is not supported, u8, f16, bf16, f32 and f64 "
+    throw bad_call(text("--images: ", name_of(in),
+                        " is not supported, u8, f16, bf16, f32 and f64 "
                         "are"));
   }
   bool const half = out == DType::f16 || out == DType::bf16;
-  bool const built = in == out || (in == DType::u8 && (half || out == DType::f32)) ||
-                     (in == DType::f32 && half);
+  bool const built =
+      in == out || (in == DType::u8 && (half || out == DType::f32)) || (in == DType::f32 && half);
   if (!built) {
     throw bad_call(text("--out-dtype: ", name_of(in), " to ", name_of(out), " is not supported"));
   }
@@ -42,9 +43,9 @@ std::int64_t elements(Array const& array) {
 }
 
 Mirror mirror(Engine const& engine, Array const* array) {
-  return array ? Mirror(engine, static_cast<void const*>(array->bytes.data.get()),
-                        array->bytes.size)
-               : Mirror(engine, static_cast<void*>(nullptr), 0);
+  return array
+             ? Mirror(engine, static_cast<void const*>(array->bytes.data.get()), array->bytes.size)
+             : Mirror(engine, static_cast<void*>(nullptr), 0);
 }
 
 template <class Value>
@@ -120,7 +121,7 @@ void Mixer::mix() {
     ConstTensorView own = view(data_.images, images_);
     own.layout = data_.layout;
     TensorView const out{mixed_mirror_.data(), products_.dtype, own.shape, own.rank,
-                         engine_.device(), data_.layout};
+                         engine_.device(),     data_.layout};
     Samples in = own;
     if (data_.partners) {
       in.partners = own;
@@ -161,8 +162,8 @@ void Mixer::report(ErrorWord const& word) const {
   Labels const& labels = partner ? *data_.partner_labels : *data_.labels;
   std::int64_t id = 0;
   std::memcpy(&id, labels.values.bytes.data.get() + static_cast<std::size_t>(word.sample()) * 8, 8);
-  throw failed_run(text(labels.file, ": row ", word.sample(), ": class ", id,
-                        " is outside 0 to ", data_.classes - 1, " (--num-classes)"));
+  throw failed_run(text(labels.file, ": row ", word.sample(), ": class ", id, " is outside 0 to ",
+                        data_.classes - 1, " (--num-classes)"));
 }
 
 std::vector<Row> Mixer::rows() const { return read_rows(plan_, engine_.queue()); }

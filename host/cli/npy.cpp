@@ -18,19 +18,16 @@ struct Name {
   char const* npy;
   DType dtype;
 };
-constexpr Name names[] = {{"|u1", DType::u8},   {"|b1", DType::boolean}, {"<i4", DType::i32},
-                          {"<i8", DType::i64},  {"<f2", DType::f16},     {"<u2", DType::bf16},
-                          {"<f4", DType::f32},  {"<f8", DType::f64}};
+constexpr Name names[] = {{"|u1", DType::u8},  {"|b1", DType::boolean}, {"<i4", DType::i32},
+                          {"<i8", DType::i64}, {"<f2", DType::f16},     {"<u2", DType::bf16},
+                          {"<f4", DType::f32}, {"<f8", DType::f64}};
 
 /// The header is a Python literal of a small fixed grammar.
 class Literal {
  public:
-  Literal(std::string_view characters, std::string const& name)
-      : rest_{characters}, name_{name} {}
+  Literal(std::string_view characters, std::string const& name) : rest_{characters}, name_{name} {}
 
-  void spaces() {
-    rest_.remove_prefix(std::min(rest_.find_first_not_of(" \n\t"), rest_.size()));
-  }
+  void spaces() { rest_.remove_prefix(std::min(rest_.find_first_not_of(" \n\t"), rest_.size())); }
   [[nodiscard]] bool accept(std::string_view token) {
     spaces();
     if (!rest_.starts_with(token)) return false;
@@ -165,8 +162,8 @@ NpyHeader parse_npy_header(std::span<std::byte const> start, std::uint64_t file_
   header.bytes = size_of(header.dtype);
   bool overflow = false;
   for (std::int64_t axis : header.shape) {
-    overflow |= __builtin_mul_overflow(header.bytes, static_cast<std::uint64_t>(axis),
-                                       &header.bytes);
+    overflow |=
+        __builtin_mul_overflow(header.bytes, static_cast<std::uint64_t>(axis), &header.bytes);
   }
   std::uint64_t const present = file_size - header.offset;
   if (overflow || header.bytes != present) {
@@ -190,7 +187,8 @@ Array read_npy(std::string const& path, Budget& budget) {
   file.read(array.bytes.span().subspan(early.size()));
   if (array.dtype == DType::boolean) {
     auto const all = array.bytes.span();
-    auto const odd = std::find_if(all.begin(), all.end(), [](std::byte b) { return b > std::byte{1}; });
+    auto const odd =
+        std::find_if(all.begin(), all.end(), [](std::byte b) { return b > std::byte{1}; });
     if (odd != all.end()) {
       throw failed_run(text(path, ": element ", odd - all.begin(), " is neither true nor false"));
     }

@@ -65,7 +65,8 @@ void add_choice(CLI::App& app, std::string const& flags, Target& target,
            }
            if (flag == "--mixup-mode" && given == "half") {
              throw bad_call(
-                 "--mixup-mode: half keeps only the first half of the rows, a loader's business; pair "
+                 "--mixup-mode: half keeps only the first half of the rows, a loader's business; "
+                 "pair "
                  "mixes the same and keeps all");
            }
            throw bad_call(text(flag, ": '", given, "' is none of ", names));
@@ -108,9 +109,14 @@ struct Drawn {
 Drawn drawn_of(Options const& options) {
   Drawn drawn;
   switch (options.preset.value_or(Preset::paper)) {
-    case Preset::paper: break;
-    case Preset::timm: drawn.pairing = Pairing::reverse; break;
-    case Preset::torchvision: drawn.pairing = Pairing::roll; break;
+    case Preset::paper:
+      break;
+    case Preset::timm:
+      drawn.pairing = Pairing::reverse;
+      break;
+    case Preset::torchvision:
+      drawn.pairing = Pairing::roll;
+      break;
     case Preset::keras:
       drawn.mode = Granularity::sample;
       drawn.box = Boxes::Kind::inside;
@@ -190,24 +196,21 @@ void add_input_flags(CLI::App& app, Options& options) {
          "Sides of the box, as shares of the image; turns CutMix on")
       ->expected(2)
       ->type_name("LO HI");
-  add_choice<std::optional<Boxes::Kind>, Boxes::Kind>(
-      app, "--box", o.box,
-      {{"paper", Boxes::Kind::paper},
-       {"inside", Boxes::Kind::inside},
-       {"uniform", Boxes::Kind::uniform}},
-      "Where the box lies (paper)");
+  add_choice<std::optional<Boxes::Kind>, Boxes::Kind>(app, "--box", o.box,
+                                                      {{"paper", Boxes::Kind::paper},
+                                                       {"inside", Boxes::Kind::inside},
+                                                       {"uniform", Boxes::Kind::uniform}},
+                                                      "Where the box lies (paper)");
   add_choice<std::optional<Fold>, Fold>(
-      app, "--fold", o.fold,
-      {{"none", Fold::none}, {"own", Fold::own}, {"partner", Fold::partner}},
+      app, "--fold", o.fold, {{"none", Fold::none}, {"own", Fold::own}, {"partner", Fold::partner}},
       "Who gets the larger share (none: as drawn)");
   add_share(app, "--mixup-prob", o.probability, "Share that is mixed at all (1)");
   add_share(app, "--mixup-switch-prob", o.switch_probability,
             "Share of CutMix where both are on (0.5)");
-  add_choice<std::optional<Granularity>, Granularity>(app, "--mixup-mode", o.mode,
-                                                      {{"batch", Granularity::batch},
-                                                       {"pair", Granularity::pair},
-                                                       {"elem", Granularity::sample}},
-                                                      "What lambda is drawn once for (batch)");
+  add_choice<std::optional<Granularity>, Granularity>(
+      app, "--mixup-mode", o.mode,
+      {{"batch", Granularity::batch}, {"pair", Granularity::pair}, {"elem", Granularity::sample}},
+      "What lambda is drawn once for (batch)");
   add_choice<std::optional<Pairing>, Pairing>(app, "--pairing", o.pairing,
                                               {{"permutation", Pairing::permutation},
                                                {"cycle", Pairing::cycle},
@@ -231,14 +234,14 @@ void add_input_flags(CLI::App& app, Options& options) {
              "Global index of the first sample (0)");
   app.add_option("--plan-in", o.plan_in, "Mix by this plan and draw nothing")->type_name("P.json");
 
-  add_choice<DeviceChoice, DeviceChoice>(app, "--device", o.device,
-                                         {{"auto", DeviceChoice::automatic},
-                                          {"cpu", DeviceChoice::cpu},
-                                          {"cuda", DeviceChoice::cuda}},
-                                         "Where the work runs (auto: CUDA if it is there)");
+  add_choice<DeviceChoice, DeviceChoice>(
+      app, "--device", o.device,
+      {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}},
+      "Where the work runs (auto: CUDA if it is there)");
   add_number(app, "--threads", o.threads, 0, 4096, "CPU threads (0: as many as OpenMP takes)");
 
-  add_number(app, "--max-side", o.limits.side, std::int64_t{1}, most, "Limit: side of an image file");
+  add_number(app, "--max-side", o.limits.side, std::int64_t{1}, most,
+             "Limit: side of an image file");
   add_number(app, "--max-pixels", o.limits.pixels, std::int64_t{1}, most,
              "Limit: pixels of an image file");
   add_number(app, "--max-channels", o.limits.channels, std::int64_t{1}, std::int64_t{4},
@@ -266,8 +269,7 @@ void add_mix_flags(CLI::App& app, Options& options) {
                                           "Their dtype (the input's)");
   app.add_option("--targets", o.targets, "The mixed labels")->type_name("T.npy");
   add_choice<std::optional<TargetKind>, TargetKind>(
-      app, "--target", o.target,
-      {{"dense", TargetKind::dense}, {"sparse", TargetKind::sparse}},
+      app, "--target", o.target, {{"dense", TargetKind::dense}, {"sparse", TargetKind::sparse}},
       "Rows of K, or both ids and lambda (dense)");
   app.add_option("--plan-out", o.plan_out, "The plan")->type_name("P.json");
   add_number(app, "--copies", o.copies, std::int64_t{1}, std::numeric_limits<std::int64_t>::max(),

@@ -119,19 +119,20 @@ void require_batch(Reader const& reader, Extents const& batch) {
 }  // namespace
 
 std::string plan_text(StoredPlan const& plan, Extents const& batch) {
-  std::string out = text("{\"version\": ", format_version, ", \"stream_version\": ",
-                         plan.stream_version, ", \"seed\": ", plan.draw.seed,
-                         ", \"step\": ", plan.draw.step, ", \"first\": ", plan.draw.first,
-                         ", \"batch\": ", batch.samples, ", \"spatial\": [");
+  std::string out =
+      text("{\"version\": ", format_version, ", \"stream_version\": ", plan.stream_version,
+           ", \"seed\": ", plan.draw.seed, ", \"step\": ", plan.draw.step,
+           ", \"first\": ", plan.draw.first, ", \"batch\": ", batch.samples, ", \"spatial\": [");
   for (int axis = 0; axis < batch.axes; ++axis) {
     out += text(axis ? ", " : "", batch.spatial[axis]);
   }
   out += "], \"rows\": [";
   for (std::size_t i = 0; i < plan.rows.size(); ++i) {
     Row const& row = plan.rows[i];
-    out += text(i ? ",\n" : "\n", " {\"partner\": ", row.partner, ", \"outside\": ",
-                digits(row.outside), ", \"inside\": ", digits(row.inside), ", \"label\": ",
-                digits(row.label), ", \"flip\": ", row.flip ? "true" : "false", ", \"box\": [");
+    out += text(i ? ",\n" : "\n", " {\"partner\": ", row.partner,
+                ", \"outside\": ", digits(row.outside), ", \"inside\": ", digits(row.inside),
+                ", \"label\": ", digits(row.label), ", \"flip\": ", row.flip ? "true" : "false",
+                ", \"box\": [");
     for (int axis = 0; axis < batch.axes; ++axis) {
       out += text(axis ? ", [" : "[", row.box.lo[axis], ", ", row.box.hi[axis], "]");
     }
@@ -156,8 +157,8 @@ StoredPlan parse_plan(std::istream& input, std::string const& name, Extents cons
       if (depth == 3) row_key = key;
     }
     if (depth == 1 && event == Event::value && top_key == "version") require_version(value, name);
-    bool const ends = event == Event::value || event == Event::object_end ||
-                      event == Event::array_end;
+    bool const ends =
+        event == Event::value || event == Event::object_end || event == Event::array_end;
     if (depth != 2 || !ends || top_key != "rows") return true;
     if (!value.is_object()) throw failed_run(text(row_name(), ": an object expected"));
     if (plan.rows.size() == static_cast<std::size_t>(batch.samples)) {
@@ -172,11 +173,11 @@ StoredPlan parse_plan(std::istream& input, std::string const& name, Extents cons
   try {
     top = json::parse(input, take);
   } catch (json::parse_error const& error) {
-    std::string const where = top_key != "rows"  ? top_key
+    std::string const where = top_key != "rows" ? top_key
                               : row_key.empty() ? text("rows[", plan.rows.size(), "]")
                                                 : text("rows[", plan.rows.size(), "].", row_key);
-    throw failed_run(text(name, ": ", where, where.empty() ? "" : ": ", "is not JSON at byte ",
-                          error.byte));
+    throw failed_run(
+        text(name, ": ", where, where.empty() ? "" : ": ", "is not JSON at byte ", error.byte));
   } catch (json::exception const&) {  // a number beyond double
     throw failed_run(text(name, ": ", top_key, ": a number is out of range"));
   }
@@ -186,8 +187,8 @@ StoredPlan parse_plan(std::istream& input, std::string const& name, Extents cons
   require_batch(reader, batch);
   if (!reader.at("rows").is_array()) reader.fail("rows", "an array expected");
   if (plan.rows.size() != static_cast<std::size_t>(batch.samples)) {
-    reader.fail("rows", text(plan.rows.size(), " of them, the data has ", batch.samples,
-                             " samples"));
+    reader.fail("rows",
+                text(plan.rows.size(), " of them, the data has ", batch.samples, " samples"));
   }
   plan.stream_version =
       static_cast<int>(reader.optional_word("stream_version", std::numeric_limits<int>::max()));

@@ -20,7 +20,8 @@ struct StoredPlan {
 /// Floats are written so that they read back to the same bits.
 [[nodiscard]] std::string plan_text(StoredPlan const& plan, Extents const& batch);
 
-/// Throws failed_run with `name`, the key and the row when anything in `input` does not fit `batch`.
+/// Throws failed_run with `name`, the key and the row when anything in `input` does not fit
+/// `batch`.
 [[nodiscard]] StoredPlan parse_plan(std::istream& input, std::string const& name,
                                     Extents const& batch);
 

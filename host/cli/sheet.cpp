@@ -39,17 +39,22 @@ Value load(std::byte const* at) {
 
 double value_of(DType dtype, std::byte const* at) {
   switch (dtype) {
-    case DType::u8: return std::to_integer<int>(*at) / 255.0;
-    case DType::f16: return half_value(load<std::uint16_t>(at));
+    case DType::u8:
+      return std::to_integer<int>(*at) / 255.0;
+    case DType::f16:
+      return half_value(load<std::uint16_t>(at));
     case DType::bf16: {
       std::uint32_t const bits = static_cast<std::uint32_t>(load<std::uint16_t>(at)) << 16;
       return static_cast<double>(std::bit_cast<float>(bits));
     }
-    case DType::f32: return static_cast<double>(load<float>(at));
-    case DType::f64: return load<double>(at);
+    case DType::f32:
+      return static_cast<double>(load<float>(at));
+    case DType::f64:
+      return load<double>(at);
     case DType::boolean:
       return std::to_integer<int>(*at);
-    default: throw bad_call(text("--images: ", name_of(dtype), " are not pictures"));
+    default:
+      throw bad_call(text("--images: ", name_of(dtype), " are not pictures"));
   }
 }
 
@@ -107,7 +112,8 @@ std::string label_name(Dataset const& data, std::optional<Labels> const& labels,
   auto const classes = static_cast<std::size_t>(values.shape[1]);
   std::size_t best = 0;
   auto const at = [&](std::size_t k) {
-    return value_of(values.dtype, values.bytes.data.get() + (i * classes + k) * size_of(values.dtype));
+    return value_of(values.dtype,
+                    values.bytes.data.get() + (i * classes + k) * size_of(values.dtype));
   };
   for (std::size_t k = 1; k < classes; ++k) {
     if (at(k) > at(best)) best = k;
@@ -131,7 +137,9 @@ std::string utf8(std::string const& line) {
 }  // namespace
 
 Sheet::Sheet(std::int64_t width, std::int64_t height, std::size_t count, std::string const& title)
-    : scale_{1.0}, columns_{count > 3 ? 2u : 1u}, surface_{nullptr, cairo_surface_destroy},
+    : scale_{1.0},
+      columns_{count > 3 ? 2u : 1u},
+      surface_{nullptr, cairo_surface_destroy},
       cairo_{nullptr, cairo_destroy} {
   auto const side = static_cast<double>(std::max({width, height, std::int64_t{1}}));
   scale_ = side > largest ? largest / side : std::max(1.0, std::floor(smallest / side));
@@ -157,8 +165,8 @@ void Sheet::colour(std::uint32_t rgb) {
                        (rgb & 255) / 255.0);
 }
 
-void Sheet::write(std::string const& line, double x, double y, double size, std::uint32_t ink_colour,
-                  double width, double align) {
+void Sheet::write(std::string const& line, double x, double y, double size,
+                  std::uint32_t ink_colour, double width, double align) {
   cairo_t* const cairo = cairo_.get();
   std::string const shown = utf8(line);
   cairo_save(cairo);
@@ -250,8 +258,8 @@ void Sheet::add(Example const& example, std::string const& policy) {
   cairo_rectangle(cairo_.get(), x + cell_width_ * share, bar_y, cell_width_ * (1 - share), bar);
   cairo_fill(cairo_.get());
   double const line = bar_y + bar + 18, third = cell_width_ / 3;
-  write(text(example.own_label, "  ", three_digits(example.share)), x, line, 14, own_colour,
-        third, 0.0);
+  write(text(example.own_label, "  ", three_digits(example.share)), x, line, 14, own_colour, third,
+        0.0);
   write(text("\u03bb = ", three_digits(example.share)), x + third, line, 14, ink, third, 0.5);
   write(text(example.partner_label, "  ", three_digits(1.0f - example.share)), x + 2 * third, line,
         14, partner_colour, third, 1.0);
@@ -279,12 +287,14 @@ std::string Sheet::png() const {
 void require_pictures(Dataset const& data) {
   bool const last = data.layout == Layout::nhwc;
   if (!last && data.layout != Layout::nchw) {
-    throw bad_call(text("--images: layout ", name_of(data.layout), " are not pictures, nchw and "
+    throw bad_call(text("--images: layout ", name_of(data.layout),
+                        " are not pictures, nchw and "
                         "nhwc are (--layout)"));
   }
   std::int64_t const channels = data.images.shape[last ? 3 : 1];
   if (channels != 1 && channels != 3 && channels != 4) {
-    throw bad_call(text("--images: ", channels, " channels are not a picture, 1, 3 and 4 are "
+    throw bad_call(text("--images: ", channels,
+                        " channels are not a picture, 1, 3 and 4 are "
                         "(--layout)"));
   }
 }
@@ -301,8 +311,8 @@ Example example_of(Dataset const& data, std::span<std::byte const> mixed,
                         : picture_of(data, data.images.bytes.span(), partner, flip(rows[partner]));
   example.mixed = picture_of(data, mixed, i, Mirrored::no);
   example.own_label = label_name(data, data.labels, i);
-  example.partner_label = label_name(data, data.partners ? data.partner_labels : data.labels,
-                                     partner);
+  example.partner_label =
+      label_name(data, data.partners ? data.partner_labels : data.labels, partner);
   example.share = row.label;
   bool const empty = row.box.lo[0] == row.box.hi[0] || row.box.lo[1] == row.box.hi[1];
   if (!empty && row.inside != row.outside) example.box = row.box;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "tests/support/calls.hpp"
+
 #include <gtest/gtest.h>
 
 #include "tests/support/allocations.hpp"
-#include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
 
@@ -15,8 +16,8 @@ struct Training {
       : place{where},
         extents{image(samples, 6, 5)},
         images{place, tagged(DType::f32, {samples, 2, 6, 5})},
-        labels{place, ids(DType::i64, std::vector<std::int64_t>(
-                                          static_cast<std::size_t>(samples), 1))},
+        labels{place,
+               ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 1))},
         out{place, DType::f32, {samples, 2, 6, 5}},
         targets{place, DType::f32, {samples, 3}},
         plan{samples, place.device, place.queue} {

@@ -73,10 +73,10 @@ struct Scene {
 void mix(Scene& s) { mix_into(s.out, s.images, s.plan, s.queue); }
 void in_place(Scene& s) { mix_in_place(s.out, s.plan, s.queue); }
 void label(Scene& s) { label_into(s.targets, s.labels, s.rule, s.plan, s.queue); }
-void step(Scene& s) { step_into({s.out, s.targets}, {s.images, s.labels, s.rule}, s.plan, s.queue); }
-void step_over(Scene& s) {
-  step_in_place({s.out, s.targets}, s.labels, s.rule, s.plan, s.queue);
+void step(Scene& s) {
+  step_into({s.out, s.targets}, {s.images, s.labels, s.rule}, s.plan, s.queue);
 }
+void step_over(Scene& s) { step_in_place({s.out, s.targets}, s.labels, s.rule, s.plan, s.queue); }
 void draw(Scene& s) { plan_into(s.plan, s.spec, s.batch, s.draw, s.queue); }
 void draw_given(Scene& s) {
   s.spec.pairing = Pairing::given;
@@ -111,8 +111,9 @@ void expect_refused(char const* what, Kind kind, char const* named, Call call,
   }
   // The argument stands at the start of a word: "out: ..." but not "without".
   std::size_t at = message.find(named);
-  while (at != std::string::npos && at != 0 &&
-         (std::isalnum(static_cast<unsigned char>(message[at - 1])) != 0 || message[at - 1] == '.')) {
+  while (
+      at != std::string::npos && at != 0 &&
+      (std::isalnum(static_cast<unsigned char>(message[at - 1])) != 0 || message[at - 1] == '.')) {
     at = message.find(named, at + 1);
   }
   EXPECT_NE(at, std::string::npos) << "message: " << message;
@@ -183,8 +184,11 @@ TEST_F(Errors, ShapesThatDisagreeAreRefused) {
       {"no tensor", invalid, "out", mix, [](Scene& s) { s.out = {}; }},
       {"no images", invalid, "images", mix, [](Scene& s) { s.images = {}; }},
       {"rank 1", invalid, "images", mix,
-       [](Scene& s) { s.images.own = ConstTensorView(s.own.view().data, DType::f32, {4}, s.place.device); }},
-      {"rank and layout", invalid, "images", mix, [](Scene& s) { s.images.own.layout = Layout::nct; }},
+       [](Scene& s) {
+         s.images.own = ConstTensorView(s.own.view().data, DType::f32, {4}, s.place.device);
+       }},
+      {"rank and layout", invalid, "images", mix,
+       [](Scene& s) { s.images.own.layout = Layout::nct; }},
       {"rank of 6", invalid, "out", mix, [](Scene& s) { s.out.rank = 6; }},
       {"rank below 0", invalid, "out", mix, [](Scene& s) { s.out.rank = -1; }},
       {"negative dimension", invalid, "images", mix, [](Scene& s) { s.images.own.shape[1] = -2; }},
@@ -205,11 +209,11 @@ TEST_F(Errors, ShapesThatDisagreeAreRefused) {
       {"samples of second", invalid, "partners", mix,
        [](Scene& s) { s.images.partners = s.second.view(), s.images.partners.shape[0] = 3; }},
       {"in place", invalid, "images", in_place, [](Scene& s) { s.out.shape[0] = 3; }},
-      {"samples of targets", invalid, "targets", label, [](Scene& s) { s.targets.dense.shape[0] = 3; }},
+      {"samples of targets", invalid, "targets", label,
+       [](Scene& s) { s.targets.dense.shape[0] = 3; }},
       {"rank of targets", invalid, "targets", label, [](Scene& s) { s.targets.dense.rank = 1; }},
       {"samples of labels", invalid, "labels", label, [](Scene& s) { s.labels.own.shape[0] = 3; }},
-      {"rank of labels", invalid, "labels", label,
-       [](Scene& s) { s.labels.own = s.own.view(); }},
+      {"rank of labels", invalid, "labels", label, [](Scene& s) { s.labels.own = s.own.view(); }},
       {"K of rows", invalid, "labels", label,
        [](Scene& s) { s.labels = s.soft.view(), s.labels.own.shape[1] = 4; }},
       {"K of second rows", invalid, "labels", label,
@@ -218,7 +222,9 @@ TEST_F(Errors, ShapesThatDisagreeAreRefused) {
          s.labels.partners.shape[1] = 4;
        }},
       {"ids with rows", invalid, "labels", label,
-       [](Scene& s) { s.labels = {s.class_ids.view(), s.soft.view()}; }},
+       [](Scene& s) {
+         s.labels = {s.class_ids.view(), s.soft.view()};
+       }},
       {"sparse of rows", invalid, "labels", label,
        [](Scene& s) { s.to_sparse(), s.labels = s.soft.view(); }},
       {"sparse too short", invalid, "targets.weight", label,
@@ -231,8 +237,10 @@ TEST_F(Errors, ShapesThatDisagreeAreRefused) {
        [](Scene& s) { s.labels.partners = s.second_ids.view(); }},
       {"second labels in place", invalid, "labels", step_over,
        [](Scene& s) { s.out = s.second, s.labels.partners = s.second_ids.view(); }},
-      {"given too short", invalid, "partners", draw_given, [](Scene& s) { s.partners.shape[0] = 3; }},
-      {"given of rank 2", invalid, "partners", draw_given, [](Scene& s) { s.partners = s.soft.view(); }},
+      {"given too short", invalid, "partners", draw_given,
+       [](Scene& s) { s.partners.shape[0] = 3; }},
+      {"given of rank 2", invalid, "partners", draw_given,
+       [](Scene& s) { s.partners = s.soft.view(); }},
       {"no given", invalid, "partners", draw_given, [](Scene& s) { s.partners = {}; }},
   });
 }
@@ -256,7 +264,8 @@ TEST_F(Errors, DtypesThatAreNotBuiltAreRefusedByName) {
                             DType::bf16, DType::f32, DType::f64}) {
       bool const image = is_float(in) || in == DType::u8;
       bool const narrow = out == DType::f16 || out == DType::bf16;
-      bool const built = (image && in == out) || (in == DType::u8 && (narrow || out == DType::f32)) ||
+      bool const built = (image && in == out) ||
+                         (in == DType::u8 && (narrow || out == DType::f32)) ||
                          (in == DType::f32 && narrow);
       if (built) continue;
       expect_refused("image dtypes", not_supported, "out", mix, [&](Scene& s) {
@@ -325,7 +334,8 @@ TEST_F(Errors, StridesThatCannotBeFollowedAreRefused) {
       {"samples of out overlap", invalid, "out", mix, [](Scene& s) { s.out.stride[0] = 35; }},
       {"zero in place", invalid, "images", in_place,
        [](Scene& s) { s.out = s.second, s.out.stride[0] = 0; }},
-      {"zero of targets", invalid, "targets", label, [](Scene& s) { s.targets.dense.stride[1] = 0; }},
+      {"zero of targets", invalid, "targets", label,
+       [](Scene& s) { s.targets.dense.stride[1] = 0; }},
       {"zero of sparse", invalid, "targets.own", label,
        [](Scene& s) { s.to_sparse(), s.targets.own.stride[0] = 0; }},
       {"negative of labels", not_supported, "labels", label,
@@ -337,9 +347,7 @@ TEST_F(Errors, StridesThatCannotBeFollowedAreRefused) {
       {"misaligned out", invalid, "out", mix,
        [](Scene& s) { s.out.data = static_cast<std::byte*>(s.out.data) + 1; }},
       {"misaligned targets", invalid, "targets", label,
-       [](Scene& s) {
-         s.targets.dense.data = static_cast<std::byte*>(s.targets.dense.data) + 3;
-       }},
+       [](Scene& s) { s.targets.dense.data = static_cast<std::byte*>(s.targets.dense.data) + 3; }},
       {"misaligned labels", invalid, "labels", label,
        [](Scene& s) { s.labels.own.data = static_cast<std::byte const*>(s.labels.own.data) + 4; }},
   });
@@ -456,13 +464,16 @@ TEST_F(Errors, AlphasProbabilitiesAndBoxesAreChecked) {
     s.spec.policies.push_back(choice);
   };
   for (float const alpha : {-1.0f, nan, HUGE_VALF, -HUGE_VALF, 1e-40f, 9e-7f, 1.1e6f, 1e30f}) {
-    expect_refused("alpha a", invalid, "spec.policies[1].weight.a", draw,
-                   [&](Scene& s) { second(s, {Mixup{{alpha, 1}, Fold::none}, 0}); });
-    expect_refused("alpha b", invalid, "spec.policies[1].weight.b", draw,
-                   [&](Scene& s) { second(s, {CutMix{{1, alpha}, Fold::none, {}}, 0}); });
+    expect_refused("alpha a", invalid, "spec.policies[1].weight.a", draw, [&](Scene& s) {
+      second(s, {Mixup{{alpha, 1}, Fold::none}, 0});
+    });
+    expect_refused("alpha b", invalid, "spec.policies[1].weight.b", draw, [&](Scene& s) {
+      second(s, {CutMix{{1, alpha}, Fold::none, {}}, 0});
+    });
   }
-  expect_refused("one alpha 0", invalid, "spec.policies[0].weight", draw,
-                 [](Scene& s) { s.spec = mixup_spec(), std::get<Mixup>(s.spec.policies[0].policy).weight.a = 0; });
+  expect_refused("one alpha 0", invalid, "spec.policies[0].weight", draw, [](Scene& s) {
+    s.spec = mixup_spec(), std::get<Mixup>(s.spec.policies[0].policy).weight.a = 0;
+  });
   for (float const probability : {nan, -1e-9f, 1.0000001f, HUGE_VALF}) {
     expect_refused("gate", invalid, "spec.probability", draw,
                    [&](Scene& s) { s.spec.probability = probability; });
@@ -477,14 +488,18 @@ TEST_F(Errors, AlphasProbabilitiesAndBoxesAreChecked) {
   double const no = std::numeric_limits<double>::quiet_NaN();
   expect_all_refused({
       {"sum", invalid, "spec.policies", draw,
-       [&](Scene& s) { second(s, {Mixup{}, 0}), s.spec.policies[0].probability = 0.6f; }},
+       [&](Scene& s) {
+         second(s, {Mixup{}, 0}), s.spec.policies[0].probability = 0.6f;
+       }},
       {"lo", invalid, "spec.policies[0].boxes.lo", draw, boxes(-0.1, 0.5)},
       {"hi", invalid, "spec.policies[0].boxes.hi", draw, boxes(0.1, 1.5)},
       {"lo NaN", invalid, "spec.policies[0].boxes.lo", draw, boxes(no, 0.5)},
       {"hi NaN", invalid, "spec.policies[0].boxes.hi", draw, boxes(0.5, no)},
       {"lo above hi", invalid, "spec.policies[0].boxes", draw, boxes(0.6, 0.5)},
       {"nine policies", not_supported, "spec.policies", draw,
-       [](Scene& s) { s.spec.policies.assign(9, {Mixup{}, 0.1f}); }},
+       [](Scene& s) {
+         s.spec.policies.assign(9, {Mixup{}, 0.1f});
+       }},
       {"group", invalid, "spec.group", draw, [](Scene& s) { s.spec.group = -1; }},
       {"pair of a permutation", invalid, "spec.granularity", draw,
        [](Scene& s) { s.spec.granularity = Granularity::pair; }},
@@ -500,11 +515,17 @@ TEST_F(Errors, AlphasProbabilitiesAndBoxesAreChecked) {
       {"no such granularity", invalid, "spec.granularity", draw,
        [](Scene& s) { s.spec.granularity = static_cast<Granularity>(77); }},
       {"no such fold", invalid, "spec.policies[0].fold", draw,
-       [](Scene& s) { s.spec.policies = {{Mixup{{}, static_cast<Fold>(9)}, 1}}; }},
+       [](Scene& s) {
+         s.spec.policies = {{Mixup{{}, static_cast<Fold>(9)}, 1}};
+       }},
       {"no such box", invalid, "spec.policies[0].boxes.kind", draw,
-       [](Scene& s) { s.spec = cutmix_spec({static_cast<Boxes::Kind>(9), 0, 1}); }},
+       [](Scene& s) {
+         s.spec = cutmix_spec({static_cast<Boxes::Kind>(9), 0, 1});
+       }},
       {"flip without w", invalid, "spec.flip", draw,
-       [](Scene& s) { s.spec.flip = 0.5f, s.batch = {4, 1, {18, 0, 0}, false}; }},
+       [](Scene& s) {
+         s.spec.flip = 0.5f, s.batch = {4, 1, {18, 0, 0}, false};
+       }},
   });
   Scene off;
   off.spec = mixup_spec(0);
@@ -512,7 +533,8 @@ TEST_F(Errors, AlphasProbabilitiesAndBoxesAreChecked) {
 }
 
 TEST_F(Errors, DrawsAndBatchesAreChecked) {
-  for (std::uint64_t const large : {std::uint64_t{1} << 48, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
+  for (std::uint64_t const large :
+       {std::uint64_t{1} << 48, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
     expect_refused("step", invalid, "draw.step", draw, [&](Scene& s) { s.draw.step = large; });
     expect_refused("first", invalid, "draw.first", draw, [&](Scene& s) { s.draw.first = large; });
     expect_refused("step by hand", invalid, "draw.step", by_hand,
@@ -531,7 +553,8 @@ TEST_F(Errors, DrawsAndBatchesAreChecked) {
       {"above capacity given", invalid, "batch", draw_given, [](Scene& s) { s.batch.samples = 5; }},
   });
   Place const place = here();
-  for (std::int64_t const capacity : {std::int64_t{-1}, std::int64_t{1} << 31, std::int64_t{1} << 62}) {
+  for (std::int64_t const capacity :
+       {std::int64_t{-1}, std::int64_t{1} << 31, std::int64_t{1} << 62}) {
     EXPECT_THROW(Plan(capacity, place.device, place.queue), invalid_argument);
     EXPECT_THROW((void)Plan::bytes(capacity, place.device), invalid_argument);
   }
@@ -552,15 +575,27 @@ TEST_F(Errors, RowsMadeByHandAreChecked) {
                    [&](Scene& s) { s.rows[3].partner = partner; });
   }
   expect_all_refused({
-      {"box above", invalid, "rows[1].box", by_hand, [](Scene& s) { s.rows[1].box = {{0, 0}, {4, 6}}; }},
-      {"box below", invalid, "rows[1].box", by_hand, [](Scene& s) { s.rows[1].box = {{-1, 0}, {3, 6}}; }},
+      {"box above", invalid, "rows[1].box", by_hand,
+       [](Scene& s) {
+         s.rows[1].box = {{0, 0}, {4, 6}};
+       }},
+      {"box below", invalid, "rows[1].box", by_hand,
+       [](Scene& s) {
+         s.rows[1].box = {{-1, 0}, {3, 6}};
+       }},
       {"box inside out", invalid, "rows[1].box", by_hand,
-       [](Scene& s) { s.rows[1].box = {{2, 0}, {1, 6}}; }},
+       [](Scene& s) {
+         s.rows[1].box = {{2, 0}, {1, 6}};
+       }},
       {"box on an axis that is not there", invalid, "rows[1].box", by_hand,
-       [](Scene& s) { s.rows[1].box = {{0, 0, 0}, {1, 1, 1}}; }},
+       [](Scene& s) {
+         s.rows[1].box = {{0, 0, 0}, {1, 1, 1}};
+       }},
       {"flip", invalid, "rows[1].flip", by_hand, [](Scene& s) { s.rows[1].flip = 2; }},
       {"flip without w", invalid, "rows[1].flip", by_hand,
-       [](Scene& s) { s.rows[1].flip = 1, s.batch = {4, 1, {18, 0, 0}, false}; }},
+       [](Scene& s) {
+         s.rows[1].flip = 1, s.batch = {4, 1, {18, 0, 0}, false};
+       }},
   });
 }
 
@@ -578,9 +613,8 @@ TEST_F(Errors, AnotherProcessorsTensorOrQueueIsRefused) {
       s.queue = on_cuda() ? Queue::cpu() : Queue::cuda(static_cast<CUstream_st*>(nullptr));
     });
   }
-  expect_refused("threads", invalid, "queue", on_cuda() ? draw : mix, [](Scene& s) {
-    s.queue = on_cuda() ? Queue::cpu() : Queue::cpu(-1);
-  });
+  expect_refused("threads", invalid, "queue", on_cuda() ? draw : mix,
+                 [](Scene& s) { s.queue = on_cuda() ? Queue::cpu() : Queue::cpu(-1); });
   expect_all_refused({
       {"images", invalid, "images", mix, [=](Scene& s) { s.images.own.device = other; }},
       {"out", invalid, "out", mix, [=](Scene& s) { s.out.device = other; }},

@@ -32,9 +32,10 @@ TEST_F(InPlace, EqualsOutOfPlaceForCyclesOfEveryLength) {
     std::vector<std::int32_t> identity(static_cast<std::size_t>(samples));
     std::iota(identity.begin(), identity.end(), 0);
     std::vector<std::vector<std::int32_t>> shapes{identity, identity, identity, identity};
-    std::rotate(shapes[1].begin(), shapes[1].begin() + 1, shapes[1].end());         // one cycle
-    std::rotate(shapes[2].begin(), shapes[2].end() - 1, shapes[2].end());           // backwards
-    for (std::size_t i = 0; i + 1 < identity.size(); i += 2) std::swap(shapes[3][i], shapes[3][i + 1]);
+    std::rotate(shapes[1].begin(), shapes[1].begin() + 1, shapes[1].end());  // one cycle
+    std::rotate(shapes[2].begin(), shapes[2].end() - 1, shapes[2].end());    // backwards
+    for (std::size_t i = 0; i + 1 < identity.size(); i += 2)
+      std::swap(shapes[3][i], shapes[3][i + 1]);
     for (auto const& partners : shapes) {
       auto const rows = random_rows(extents_of_array(images), random, Partners::permuted);
       expect_as_out_of_place(images, with_partners(rows, partners));
@@ -49,8 +50,8 @@ TEST_F(InPlace, EqualsOutOfPlaceInEveryDtypeLayoutAndForm) {
     Layout layout;
     Shape shape;
   } const pictures[] = {
-      {Layout::nf, {6, 300}},         {Layout::nct, {5, 3, 9}},
-      {Layout::nchw, {5, 3, 7, 13}},  {Layout::nhwc, {5, 7, 13, 3}},
+      {Layout::nf, {6, 300}},           {Layout::nct, {5, 3, 9}},
+      {Layout::nchw, {5, 3, 7, 13}},    {Layout::nhwc, {5, 7, 13, 3}},
       {Layout::ntchw, {4, 2, 3, 5, 4}}, {Layout::ncdhw, {4, 2, 3, 5, 4}},
   };
   for (auto const& picture : pictures) {
@@ -77,13 +78,12 @@ TEST_F(InPlace, EveryWidthIsRightWhereSamplesAreMirrored) {
 TEST_F(InPlace, SamplesPast65535AreMixed) {
   Array const images = tagged(DType::u8, {70000, 1});
   Random random(11);
-  expect_as_out_of_place(images,
-                         random_rows(extents_of_array(images), random, Partners::permuted));
+  expect_as_out_of_place(images, random_rows(extents_of_array(images), random, Partners::permuted));
 }
 
 TEST_F(InPlace, DrawnPlansOfEveryPairingEqualOutOfPlace) {
-  for (Pairing const pairing : {Pairing::permutation, Pairing::cycle, Pairing::pairs,
-                                Pairing::reverse, Pairing::roll}) {
+  for (Pairing const pairing :
+       {Pairing::permutation, Pairing::cycle, Pairing::pairs, Pairing::reverse, Pairing::roll}) {
     for (std::int64_t const samples : {1, 2, 7, 64}) {
       for (std::int64_t const group : {0, 4}) {
         Array const images = tagged(DType::f32, {samples, 1, 4, 5});

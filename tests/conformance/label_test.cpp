@@ -14,7 +14,8 @@ namespace {
 
 class Label : public OnDevice {};
 
-std::vector<Row> label_rows(std::int64_t samples, Random& random, Partners partners = Partners::any) {
+std::vector<Row> label_rows(std::int64_t samples, Random& random,
+                            Partners partners = Partners::any) {
   auto rows = random_rows(image(samples, 16, 16), random, partners);
   if (samples > 3) {
     rows[0].label = 1.0f;
@@ -136,7 +137,8 @@ TEST_F(Label, LabelsAreMixedAsPixelsAre) {
       Plan plan = make_plan(here(), spec, extents_of_array(images), {5, step, 0});
       Array const pixels = mix_at(here(), {images}, plan, same_as(images));
       Array const targets =
-          label_at(here(), {ids(DType::i64, own)}, plan, Target::dense, DType::f32, samples).dense();
+          label_at(here(), {ids(DType::i64, own)}, plan, Target::dense, DType::f32, samples)
+              .dense();
       for (std::int64_t i = 0; i < targets.count(); ++i) {
         long double mean = 0;
         for (std::int64_t p = 0; p < 16; ++p) mean += pixels.get(i * 16 + p) / 16;
@@ -157,7 +159,8 @@ TEST_F(Label, AClassOnBothSidesGetsBothShares) {
     auto const on = static_cast<float>(1 - static_cast<long double>(smoothing) + off);
     EXPECT_EQ(static_cast<float>(got.get(4)), on);
     EXPECT_EQ(static_cast<float>(got.get(14)), on);
-    EXPECT_NEAR(static_cast<double>(got.get(22)), static_cast<double>(0.3f * on + 0.7L * off), 1e-7);
+    EXPECT_NEAR(static_cast<double>(got.get(22)), static_cast<double>(0.3f * on + 0.7L * off),
+                1e-7);
   }
 }
 
@@ -302,8 +305,7 @@ TEST_F(Label, SparseTargetsAreTwoClassesAndAWeight) {
       if (second) labels.second = random_ids(id, 7, 11, random);
       auto const rows = label_rows(7, random);
       for (Form const form : {Form{}, Form{1, 0, 3}}) {
-        Labelled const got =
-            label_at(here(), labels, rows, Target::sparse, DType::f32, 11, form);
+        Labelled const got = label_at(here(), labels, rows, Target::sparse, DType::f32, 11, form);
         Array const& others = second ? *labels.second : labels.own;
         for (std::int64_t i = 0; i < 7; ++i) {
           Row const& row = rows[static_cast<std::size_t>(i)];

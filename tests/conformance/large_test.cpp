@@ -36,7 +36,8 @@ class Large : public OnDevice {};
 TEST_F(Large, OffsetsPast2To31ElementsAreReached) {
   // A few rows, so far apart that every stride but the last takes offsets beyond 32 bits.
   constexpr std::int64_t far = (std::int64_t{1} << 32) + 7, samples = 3;
-  Sparse const in(static_cast<std::size_t>(samples * far)), out(static_cast<std::size_t>(samples * far));
+  Sparse const in(static_cast<std::size_t>(samples * far)),
+      out(static_cast<std::size_t>(samples * far));
   ASSERT_TRUE(in.made() && out.made());
   Array const images = tagged(DType::u8, {samples, 2, 5});
   auto const view = [&](Sparse const& memory) {
@@ -71,7 +72,8 @@ TEST_F(Large, MoreThan2To31ElementsAreMixedAtBothEnds) {
     GTEST_SKIP() << "writes 2 GiB; part of the long tests";
   }
   constexpr std::int64_t samples = 2, length = (std::int64_t{1} << 30) + 9;
-  Sparse const in(static_cast<std::size_t>(samples * length)), out(static_cast<std::size_t>(samples * length));
+  Sparse const in(static_cast<std::size_t>(samples * length)),
+      out(static_cast<std::size_t>(samples * length));
   ASSERT_TRUE(in.made() && out.made());
   for (std::int64_t const at : {std::int64_t{0}, length - 1, length, 2 * length - 1}) {
     in.bytes()[at] = static_cast<std::uint8_t>(10 + 40 * (at % 5));

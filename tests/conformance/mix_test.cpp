@@ -26,9 +26,12 @@ struct Picture {
 };
 
 Picture const pictures[] = {
-    {Layout::nf, {6, 17}},           {Layout::nct, {5, 3, 9}},
-    {Layout::nchw, {5, 3, 7, 6}},    {Layout::nhwc, {5, 7, 6, 3}},
-    {Layout::ntchw, {4, 2, 3, 5, 4}}, {Layout::ncdhw, {4, 2, 3, 5, 4}},
+    {Layout::nf, {6, 17}},
+    {Layout::nct, {5, 3, 9}},
+    {Layout::nchw, {5, 3, 7, 6}},
+    {Layout::nhwc, {5, 7, 6, 3}},
+    {Layout::ntchw, {4, 2, 3, 5, 4}},
+    {Layout::ncdhw, {4, 2, 3, 5, 4}},
 };
 
 struct Types {
@@ -39,9 +42,9 @@ struct Types {
 };
 
 Types const pairs[] = {
-    {DType::u8, DType::u8},     {DType::f16, DType::f16},  {DType::bf16, DType::bf16},
-    {DType::f32, DType::f32},   {DType::f64, DType::f64},  {DType::u8, DType::f16},
-    {DType::u8, DType::bf16},   {DType::u8, DType::f32},   {DType::f32, DType::f16},
+    {DType::u8, DType::u8},    {DType::f16, DType::f16}, {DType::bf16, DType::bf16},
+    {DType::f32, DType::f32},  {DType::f64, DType::f64}, {DType::u8, DType::f16},
+    {DType::u8, DType::bf16},  {DType::u8, DType::f32},  {DType::f32, DType::f16},
     {DType::f32, DType::bf16},
 };
 
@@ -59,10 +62,9 @@ Array expect_right(Batch const& in, std::vector<Row> const& rows, Output const& 
 Array noise(DType dtype, Shape shape, Layout layout, Random& random) {
   Array array(dtype, std::move(shape), layout);
   for (std::int64_t i = 0; i < array.count(); ++i) {
-    array.set(i, dtype == DType::u8
-                     ? static_cast<long double>(random.below(256))
-                     : (static_cast<long double>(random.uniform()) - 0.5L) *
-                           std::ldexp(1.0L, static_cast<int>(random.below(12)) - 4));
+    array.set(i, dtype == DType::u8 ? static_cast<long double>(random.below(256))
+                                    : (static_cast<long double>(random.uniform()) - 0.5L) *
+                                          std::ldexp(1.0L, static_cast<int>(random.below(12)) - 4));
   }
   return array;
 }
@@ -167,8 +169,8 @@ TEST_F(Mix, EveryBatchSizeIsRight) {
 }
 
 TEST_F(Mix, NothingOfAnEmptyBatchOrEmptyImagesIsWritten) {
-  for (Shape const& shape : {Shape{0, 3, 4, 5}, Shape{3, 0, 4, 5}, Shape{3, 2, 0, 5},
-                             Shape{3, 2, 4, 0}}) {
+  for (Shape const& shape :
+       {Shape{0, 3, 4, 5}, Shape{3, 0, 4, 5}, Shape{3, 2, 0, 5}, Shape{3, 2, 4, 0}}) {
     Array const images(DType::f32, shape);
     std::vector<Row> rows(static_cast<std::size_t>(shape[0]));
     for (std::size_t i = 0; i < rows.size(); ++i) rows[i].partner = static_cast<std::int32_t>(i);
@@ -190,11 +192,16 @@ Array awkward(DType dtype) {
   Format const f = format_of(dtype);
   std::uint64_t const sign = 1ULL << (f.fraction + f.exponent);
   std::uint64_t const infinite = ((1ULL << f.exponent) - 1) << f.fraction;
-  std::uint64_t const values[] = {infinite | 1,        infinite | 1ULL << (f.fraction - 1) | 5,
-                                  sign | infinite | 3, infinite,
-                                  sign | infinite,     sign,
-                                  0,                   1,
-                                  sign | 2,            infinite - 1};
+  std::uint64_t const values[] = {infinite | 1,
+                                  infinite | 1ULL << (f.fraction - 1) | 5,
+                                  sign | infinite | 3,
+                                  infinite,
+                                  sign | infinite,
+                                  sign,
+                                  0,
+                                  1,
+                                  sign | 2,
+                                  infinite - 1};
   Array array(dtype, {2, 2, 10});
   for (std::int64_t i = 0; i < array.count(); ++i) array.set_bits(i, values[(i + i / 20 * 3) % 10]);
   return array;
@@ -227,8 +234,8 @@ TEST_F(Mix, ARowThatMeetsItselfIsACopyUnlessItsPartnerIsOfASecondBatch) {
   expect_same(expect_right({images}, rows, same_as(images)), images, "oneself");
   expect_same(mix_in_place_at(here(), images, rows), images, "oneself, in place");
   Array const second = tagged(DType::f32, images.shape);
-  Array const got = expect_right({tagged(DType::f32, images.shape), awkward(DType::f32)}, rows,
-                                 same_as(images));
+  Array const got =
+      expect_right({tagged(DType::f32, images.shape), awkward(DType::f32)}, rows, same_as(images));
   EXPECT_EQ(got.bits(20), images.bits(20));
   expect_right({images, second}, {rows[0], rows[0]}, same_as(images));
 }
@@ -249,7 +256,7 @@ TEST_F(Mix, NotFiniteValuesFollowTheTable) {
     float own, partner;
     float expected;
   };
-  Line const table[] = {{nan, 1, nan},   {1, nan, nan},  {inf, 1, inf}, {-inf, 1, -inf},
+  Line const table[] = {{nan, 1, nan},   {1, nan, nan},  {inf, 1, inf},   {-inf, 1, -inf},
                         {1, inf, nan},   {1, -inf, nan}, {inf, inf, nan}, {inf, -inf, nan},
                         {nan, inf, nan}, {2, 4, 3}};
   constexpr std::int64_t count = std::size(table);
@@ -285,8 +292,8 @@ TEST_F(Mix, BytesRoundHalfToEvenAndSaturate) {
     images.set(i, own[i]);
     images.set(6 + i, partner[i]);
   }
-  Array const got = expect_right(
-      {images}, {{1, 0.5f, 0.5f, 0.5f, 0, {}}, {1, 1, 1, 1, 0, {}}}, same_as(images));
+  Array const got =
+      expect_right({images}, {{1, 0.5f, 0.5f, 0.5f, 0, {}}, {1, 1, 1, 1, 0, {}}}, same_as(images));
   for (std::int64_t i = 0; i < 6; ++i) EXPECT_EQ(got.get(i), expected[i]) << i;
 }
 
@@ -298,15 +305,15 @@ TEST_F(Mix, StaysBetweenOwnAndPartnerAndEqualValuesStay) {
   for (std::int64_t i = 0; i < count; ++i) {
     for (std::int64_t side = 0; side < 2; ++side) {
       std::uint64_t const exponent = 1 + random.bits() % 254;
-      images.set_bits(side * count + i,
-                      (random.bits() & 0x807fffff) | exponent << 23);
+      images.set_bits(side * count + i, (random.bits() & 0x807fffff) | exponent << 23);
     }
     equal.set_bits(i, images.bits(i));
     equal.set_bits(count + i, images.bits(i));
   }
   for (int k = 0; k < 4; ++k) {
     auto const weight = static_cast<float>(random.uniform());
-    std::vector<Row> const rows{{1, weight, weight, weight, 0, {}}, {0, weight, weight, weight, 0, {}}};
+    std::vector<Row> const rows{{1, weight, weight, weight, 0, {}},
+                                {0, weight, weight, weight, 0, {}}};
     Array const got = expect_right({images}, rows, same_as(images));
     Array const same = expect_right({equal}, rows, same_as(equal));
     for (std::int64_t i = 0; i < 2 * count; ++i) {
@@ -344,7 +351,8 @@ TEST_F(Mix, HalvesAreRoundedOnceFromTheSinglePrecisionFormula) {
 
 TEST_F(Mix, FlippedSamplesAreReadMirroredWhereverTheyAreRead) {
   Array const images = tagged(DType::f32, {2, 1, 1, 4});
-  std::vector<Row> const rows{{1, 1, 0, 0.5f, 1, {{0, 0}, {1, 2}}}, {0, 1, 0, 0.5f, 0, {{0, 0}, {1, 2}}}};
+  std::vector<Row> const rows{{1, 1, 0, 0.5f, 1, {{0, 0}, {1, 2}}},
+                              {0, 1, 0, 0.5f, 0, {{0, 0}, {1, 2}}}};
   Array const got = expect_right({images}, rows, same_as(images));
   // 0 is mirrored and 1 is not; the box is the left half of the output.
   std::int64_t const from[] = {4, 5, 1, 0, 3, 2, 6, 7};

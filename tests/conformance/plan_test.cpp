@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
-
 #include <Random123/philox.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <map>
@@ -238,7 +237,8 @@ TEST_F(PlanOf, PartnersAreThoseOfTheWordOfSorted64BitKeys) {
         set(Pairing::pairs, at(k), last && k % 2 == 0 ? at(k) : at(k % 2 == 0 ? k + 1 : k - 1));
       }
       for (auto const& [pairing, partners] : expected) {
-        auto const rows = drawn_rows(here(), with(pairing, mixup_spec()), image(samples, 4, 4), draw);
+        auto const rows =
+            drawn_rows(here(), with(pairing, mixup_spec()), image(samples, 4, 4), draw);
         for (std::size_t i = 0; i < rows.size(); ++i) {
           ASSERT_EQ(rows[i].partner, partners[i]);
         }
@@ -262,12 +262,12 @@ TEST_F(PlanOf, FlipsAndGatesAreTheWordsBelowTheirProbability) {
 TEST_F(PlanOf, LargeStepsAndIndexesDoNotWrap) {
   std::set<std::pair<float, float>> weights;
   std::size_t drawn = 0;
-  std::uint64_t const edges[] = {0,          1,       0xffffffff, 0x100000000, 0x100000001,
-                                 1ULL << 47, (1ULL << 48) - 2};
+  std::uint64_t const edges[] = {0,           1,          0xffffffff,      0x100000000,
+                                 0x100000001, 1ULL << 47, (1ULL << 48) - 2};
   for (std::uint64_t const step : edges) {
     for (std::uint64_t const first : edges) {
-      for (std::uint64_t const seed : {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 63,
-                                       ~std::uint64_t{0}}) {
+      for (std::uint64_t const seed :
+           {std::uint64_t{0}, std::uint64_t{1}, std::uint64_t{1} << 63, ~std::uint64_t{0}}) {
         auto const rows = drawn_rows(here(), mixup_spec(), image(1, 4, 4), {seed, step, first});
         auto const next = drawn_rows(here(), mixup_spec(), image(1, 4, 4), {seed, step, first + 1});
         weights.insert({rows[0].label, next[0].label});
@@ -381,8 +381,8 @@ TEST_F(PlanOf, ProbabilityIsTheShareOfMixedSamples) {
     Spec spec = with(Pairing::roll, mixup_spec(1e6f));  // never 1
     spec.probability = probability;
     auto const rows = drawn_rows(here(), spec, image(samples, 1, 1), {17, 1, 0});
-    auto const mixed = std::count_if(rows.begin(), rows.end(),
-                                     [](Row const& row) { return row.label != 1.0f; });
+    auto const mixed =
+        std::count_if(rows.begin(), rows.end(), [](Row const& row) { return row.label != 1.0f; });
     double const expected = static_cast<double>(probability) * static_cast<double>(samples);
     double const sigma = std::sqrt(expected * (1.0 - static_cast<double>(probability)));
     EXPECT_NEAR(static_cast<double>(mixed), expected, 5 * sigma);
@@ -422,7 +422,8 @@ TEST_F(PlanOf, AStepIsTheSameWhetherReachedOrResumed) {
   for (std::uint64_t step = 995; step <= 1000; ++step) {
     plan_into(plan, switching(), image(40, 8, 8), Draw{6, step, 0}, place.queue);
   }
-  EXPECT_EQ(read_rows(plan, place.queue), drawn_rows(place, switching(), image(40, 8, 8), {6, 1000, 0}));
+  EXPECT_EQ(read_rows(plan, place.queue),
+            drawn_rows(place, switching(), image(40, 8, 8), {6, 1000, 0}));
 }
 
 TEST_F(PlanOf, RowsMadeByHandAreReadBackAndPrinted) {
@@ -465,7 +466,8 @@ TEST_F(PlanOf, APlanServesAnyBatchUpToItsCapacity) {
     plan_into(plan, switching(), image(samples, 4, 5), Draw{1, 1, 1}, place.queue);
     EXPECT_EQ(plan.extents().samples, samples);
     EXPECT_EQ(plan.extents().spatial[1], 5);
-    EXPECT_EQ(read_rows(plan, place.queue), drawn_rows(place, switching(), image(samples, 4, 5), {1, 1, 1}));
+    EXPECT_EQ(read_rows(plan, place.queue),
+              drawn_rows(place, switching(), image(samples, 4, 5), {1, 1, 1}));
   }
   EXPECT_THROW(plan_into(plan, switching(), image(34, 4, 5), Draw{1, 1, 1}, place.queue),
                invalid_argument);
@@ -485,15 +487,16 @@ TEST_F(PlanOf, APlanCanLiveInTheCallersMemory) {
                 drawn_rows(place, switching(), image(samples, 4, 5), {1, 1, 1}));
       auto const* const base = static_cast<std::byte const*>(memory.data());
       auto const* const rows = reinterpret_cast<std::byte const*>(plan.rows());
-      EXPECT_TRUE(rows >= base && rows + static_cast<std::size_t>(samples) * sizeof(Row) <= base + size);
+      EXPECT_TRUE(rows >= base &&
+                  rows + static_cast<std::size_t>(samples) * sizeof(Row) <= base + size);
     }
     (void)memory.read();  // the guards
     if (samples == 0) continue;
     EXPECT_THROW(Plan(samples, place.device, memory.data(), size - 1, place.queue),
                  invalid_argument);
-    EXPECT_THROW(Plan(samples, place.device, static_cast<std::byte*>(memory.data()) + 8, size,
-                      place.queue),
-                 invalid_argument);
+    EXPECT_THROW(
+        Plan(samples, place.device, static_cast<std::byte*>(memory.data()) + 8, size, place.queue),
+        invalid_argument);
     EXPECT_THROW(Plan(samples, place.device, nullptr, size, place.queue), invalid_argument);
   }
 }
@@ -562,11 +565,16 @@ TEST_F(PlanOf, ExtentsAreThoseOfTheLayout) {
     Layout layout;
     Shape shape;
   } const pictures[] = {
-      {Layout::nf, {6, 17}},           {Layout::nct, {5, 3, 9}},
-      {Layout::nchw, {5, 3, 7, 6}},    {Layout::nhwc, {5, 7, 6, 3}},
-      {Layout::ntchw, {4, 2, 3, 5, 6}}, {Layout::ncdhw, {4, 2, 3, 5, 6}},
-      {Layout::by_rank, {6, 17}},      {Layout::by_rank, {5, 3, 9}},
-      {Layout::by_rank, {5, 3, 7, 6}}, {Layout::by_rank, {4, 2, 3, 5, 6}},
+      {Layout::nf, {6, 17}},
+      {Layout::nct, {5, 3, 9}},
+      {Layout::nchw, {5, 3, 7, 6}},
+      {Layout::nhwc, {5, 7, 6, 3}},
+      {Layout::ntchw, {4, 2, 3, 5, 6}},
+      {Layout::ncdhw, {4, 2, 3, 5, 6}},
+      {Layout::by_rank, {6, 17}},
+      {Layout::by_rank, {5, 3, 9}},
+      {Layout::by_rank, {5, 3, 7, 6}},
+      {Layout::by_rank, {4, 2, 3, 5, 6}},
   };
   for (auto const& picture : pictures) {
     Array const array(DType::u8, picture.shape, picture.layout);

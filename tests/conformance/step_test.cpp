@@ -17,9 +17,9 @@ Spec random_spec(Random& random) {
   float const first = share();
   Boxes const boxes{static_cast<Boxes::Kind>(random.below(4)), 0.2, 0.7};
   float const alpha = random.below(2) == 0 ? 1.0f : 0.2f;
-  spec.policies = {{Mixup{{alpha, alpha}, fold()}, first},
-                   {CutMix{{1.0f, random.below(2) == 0 ? 1.0f : 2.5f}, fold(), boxes},
-                    (1 - first) * share()}};
+  spec.policies = {
+      {Mixup{{alpha, alpha}, fold()}, first},
+      {CutMix{{1.0f, random.below(2) == 0 ? 1.0f : 2.5f}, fold(), boxes}, (1 - first) * share()}};
   spec.probability = random.below(2) == 0 ? 1.0f : share();
   spec.pairing = static_cast<Pairing>(random.below(6));
   bool const paired = spec.pairing == Pairing::pairs || spec.pairing == Pairing::reverse;
@@ -51,8 +51,7 @@ TEST_F(Step, OneCallEqualsPlanThenMixThenLabel) {
     Place const place = here();
     Plan plan = make_plan(place, spec, extents_of_array(images), draw);
     auto const rows = read_rows(plan, place.queue);
-    Stepped const step =
-        step_at(place, {images}, labels, plan, same_as(images), target, 10);
+    Stepped const step = step_at(place, {images}, labels, plan, same_as(images), target, 10);
     expect_same(step.images, mix_at(place, {images}, rows, same_as(images)), "images");
     expect_same(step.targets, label_at(place, labels, rows, target, DType::f32, 10));
     expect_mixed(step.images, images, nullptr, rows);
@@ -95,9 +94,9 @@ TEST_F(Step, ASecondBatchBringsImagesAndLabels) {
   Labels const labels{ids(DType::u8, class_of_each(5, random)),
                       ids(DType::u8, class_of_each(5, random))};
   Plan plan = make_plan(here(), rows, extents_of_array(images));
-  Stepped const step = step_at(here(), {images, other}, labels, plan,
-                               {DType::bf16, Layout::by_rank, images.shape, {1, 2, 1}},
-                               Target::dense, 10);
+  Stepped const step =
+      step_at(here(), {images, other}, labels, plan,
+              {DType::bf16, Layout::by_rank, images.shape, {1, 2, 1}}, Target::dense, 10);
   expect_mixed(step.images, images, &other, rows);
   expect_targets(step.targets.dense(), labels.own, &*labels.second, rows, {});
 }
@@ -124,8 +123,8 @@ TEST_F(Step, BadIdsSetTheErrorWordAndTheRestGoesOn) {
 TEST_F(Step, OfNoSamplesWritesNothingAndOfOneCopies) {
   for (std::int64_t const samples : {0, 1}) {
     Array const images = tagged(DType::f32, {samples, 2, 3, 4});
-    Labels const labels{ids(DType::i64, std::vector<std::int64_t>(
-                                            static_cast<std::size_t>(samples), 3))};
+    Labels const labels{
+        ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 3))};
     for (Pairing const pairing : {Pairing::permutation, Pairing::cycle, Pairing::pairs,
                                   Pairing::reverse, Pairing::roll, Pairing::replacement}) {
       for (Spec spec : {mixup_spec(), cutmix_spec()}) {
@@ -148,8 +147,7 @@ TEST_F(Step, ImagesWithoutPixelsStillGetTheirTargets) {
     Labels const labels{ids(DType::i64, {0, 1, 2})};
     Plan plan = make_plan(here(), mixup_spec(), extents_of_array(images), {1, 1, 1});
     auto const rows = read_rows(plan, here().queue);
-    Stepped const out =
-        step_at(here(), {images}, labels, plan, same_as(images), Target::dense, 3);
+    Stepped const out = step_at(here(), {images}, labels, plan, same_as(images), Target::dense, 3);
     expect_targets(out.targets.dense(), labels.own, nullptr, rows, {});
     Stepped const in = step_in_place_at(here(), images, labels, plan, Target::dense, 3);
     expect_same(in.targets, out.targets);
@@ -178,8 +176,8 @@ TEST_F(Step, EveryNumberOfThreadsGivesTheSameBytes) {
     for (int const threads : {1, 2, 7}) {
       Plan plan = make_plan(on_cpu(threads), spec, extents_of_array(images), {7, 7, 7});
       rows.push_back(read_rows(plan, on_cpu().queue));
-      results.push_back(step_at(on_cpu(threads), {images}, labels, plan, same_as(images),
-                                Target::dense, 10));
+      results.push_back(
+          step_at(on_cpu(threads), {images}, labels, plan, same_as(images), Target::dense, 10));
       EXPECT_EQ(rows.back(), rows.front());
       expect_same(results.back().images, results.front().images, "images");
       expect_same(results.back().targets, results.front().targets);
@@ -192,7 +190,8 @@ TEST_F(Step, TheSplitOfAGlobalBatchIntoAlignedGroupsDoesNotMatter) {
   for (Granularity const granularity : {Granularity::sample, Granularity::batch}) {
     for (Pairing const pairing : {Pairing::permutation, Pairing::cycle, Pairing::pairs,
                                   Pairing::reverse, Pairing::roll, Pairing::replacement}) {
-      for (std::uint64_t const first : {std::uint64_t{0}, std::uint64_t{4000}, std::uint64_t{1} << 40}) {
+      for (std::uint64_t const first :
+           {std::uint64_t{0}, std::uint64_t{4000}, std::uint64_t{1} << 40}) {
         Spec spec = cutmix_spec();
         spec.pairing = pairing;
         spec.granularity = granularity;

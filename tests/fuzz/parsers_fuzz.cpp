@@ -36,9 +36,21 @@ class Mutator {
   std::size_t below(std::size_t limit) { return limit == 0 ? 0 : random_() % limit; }
 
   void change(std::string& file, std::string const& other) {
-    static constexpr std::string_view numbers[] = {
-        "-1", "0", "2147483648", "18446744073709551615", "9223372036854775807", "1e999", "NaN",
-        "[", "{", "'", "\"", ",", "\n", std::string_view{"\0", 1}, "\xff\xff\xff\xff"};
+    static constexpr std::string_view numbers[] = {"-1",
+                                                   "0",
+                                                   "2147483648",
+                                                   "18446744073709551615",
+                                                   "9223372036854775807",
+                                                   "1e999",
+                                                   "NaN",
+                                                   "[",
+                                                   "{",
+                                                   "'",
+                                                   "\"",
+                                                   ",",
+                                                   "\n",
+                                                   std::string_view{"\0", 1},
+                                                   "\xff\xff\xff\xff"};
     std::size_t const at = below(file.size() + 1), length = below(file.size() - at + 1);
     switch (below(7)) {
       case 0:
@@ -47,9 +59,15 @@ class Mutator {
       case 1:
         if (at < file.size()) file[at] = static_cast<char>(below(256));
         break;
-      case 2: file.resize(at); break;
-      case 3: file.erase(at, length); break;
-      case 4: file.insert(at, file.substr(at, std::min<std::size_t>(length, 64))); break;
+      case 2:
+        file.resize(at);
+        break;
+      case 3:
+        file.erase(at, length);
+        break;
+      case 4:
+        file.insert(at, file.substr(at, std::min<std::size_t>(length, 64)));
+        break;
       case 5: {
         std::string_view const number = numbers[below(std::size(numbers))];
         file.replace(at, std::min(number.size(), file.size() - at), number);
@@ -65,8 +83,8 @@ class Mutator {
   std::mt19937_64 random_;
 };
 
-void fuzz(std::vector<std::string> const& good, std::function<void(std::string const&)> const& parse,
-          int rounds) {
+void fuzz(std::vector<std::string> const& good,
+          std::function<void(std::string const&)> const& parse, int rounds) {
   using Clock = std::chrono::steady_clock;
   char const* const wish = std::getenv("MIXFUSE_TEST_LONG");
   bool const long_run = wish != nullptr && std::string_view{wish} == "1";
@@ -86,14 +104,15 @@ void fuzz(std::vector<std::string> const& good, std::function<void(std::string c
 }
 
 TEST(Fuzz, Npy) {
-  fuzz({tagged_images(1), npy<std::int64_t>("<i8", {3}, {1, 2, 3}),
-        npy<std::uint8_t>("|b1", {2, 3}, {0, 1, 0, 1, 0, 1})},
-       [](std::string const& file) {
-         auto const header =
-             cli::parse_npy_header(std::as_bytes(std::span{file}), file.size(), "x.npy");
-         ASSERT_EQ(header.offset + header.bytes, file.size());
-       },
-       200000);
+  fuzz(
+      {tagged_images(1), npy<std::int64_t>("<i8", {3}, {1, 2, 3}),
+       npy<std::uint8_t>("|b1", {2, 3}, {0, 1, 0, 1, 0, 1})},
+      [](std::string const& file) {
+        auto const header =
+            cli::parse_npy_header(std::as_bytes(std::span{file}), file.size(), "x.npy");
+        ASSERT_EQ(header.offset + header.bytes, file.size());
+      },
+      200000);
 }
 
 TEST(Fuzz, PlanJson) {
@@ -101,27 +120,33 @@ TEST(Fuzz, PlanJson) {
   cli::StoredPlan plan;
   plan.rows = {{1, 0.5f, 0.25f, 0.125f, 1, {{0, 1}, {2, 3}}}, {2, 1, 0, 1, 0, {}}, {}};
   std::string const text = cli::plan_text(plan, batch);
-  fuzz({text, text}, [&](std::string const& file) {
-    std::istringstream input{file};
-    auto const parsed = cli::parse_plan(input, "p.json", batch);
-    ASSERT_EQ(parsed.rows.size(), 3u);
-    for (Row const& row : parsed.rows) {
-      ASSERT_TRUE(row.partner >= 0 && row.partner < 3);
-      for (float weight : {row.outside, row.inside, row.label}) {
-        ASSERT_TRUE(weight >= 0.0f && weight <= 1.0f);
-      }
-      for (int axis = 0; axis < 2; ++axis) {
-        ASSERT_TRUE(0 <= row.box.lo[axis] && row.box.lo[axis] <= row.box.hi[axis] &&
-                    row.box.hi[axis] <= batch.spatial[axis]);
-      }
-    }
-  }, 20000);
+  fuzz(
+      {text, text},
+      [&](std::string const& file) {
+        std::istringstream input{file};
+        auto const parsed = cli::parse_plan(input, "p.json", batch);
+        ASSERT_EQ(parsed.rows.size(), 3u);
+        for (Row const& row : parsed.rows) {
+          ASSERT_TRUE(row.partner >= 0 && row.partner < 3);
+          for (float weight : {row.outside, row.inside, row.label}) {
+            ASSERT_TRUE(weight >= 0.0f && weight <= 1.0f);
+          }
+          for (int axis = 0; axis < 2; ++axis) {
+            ASSERT_TRUE(0 <= row.box.lo[axis] && row.box.lo[axis] <= row.box.hi[axis] &&
+                        row.box.hi[axis] <= batch.spatial[axis]);
+          }
+        }
+      },
+      20000);
 }
 
 TEST(Fuzz, Csv) {
-  fuzz({"a.png,1\nb,c.png,2\n", "\"b,c.png\",-1\r\n\"a.png\",0\r\n"}, [](std::string const& file) {
-    ASSERT_EQ(cli::parse_csv(file, "y.csv", {"a.png", "b,c.png"}).size(), 2u);
-  }, 200000);
+  fuzz(
+      {"a.png,1\nb,c.png,2\n", "\"b,c.png\",-1\r\n\"a.png\",0\r\n"},
+      [](std::string const& file) {
+        ASSERT_EQ(cli::parse_csv(file, "y.csv", {"a.png", "b,c.png"}).size(), 2u);
+      },
+      200000);
 }
 
 void decode(std::string const& file) {
@@ -138,7 +163,8 @@ void decode(std::string const& file) {
 
 TEST(Fuzz, Png) {
   fuzz({cli::encode_png(pattern(9, 7, 3), 9, 7, 3), cli::encode_png(pattern(9, 7, 4), 9, 7, 4),
-        cli::encode_png(pattern(9, 7, 1), 9, 7, 1)}, decode, 20000);
+        cli::encode_png(pattern(9, 7, 1), 9, 7, 1)},
+       decode, 20000);
 }
 
 TEST(Fuzz, Jpeg) { fuzz({jpeg(24, 16, 100), jpeg(8, 8, 7)}, decode, 20000); }

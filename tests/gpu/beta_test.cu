@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/maths/beta.hpp"
-
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
@@ -8,6 +6,8 @@
 #include <cstdint>
 #include <random>
 #include <vector>
+
+#include "kernels/maths/beta.hpp"
 
 namespace mixfuse::maths {
 namespace {
@@ -17,8 +17,8 @@ struct Shapes {
 };
 
 constexpr Shapes shapes_tested[] = {
-    {1e-6f, 1e-6f}, {1e-3f, 1e-3f}, {0.01f, 0.01f}, {0.2f, 0.2f},  {1.0f, 1.0f},  {8.0f, 8.0f},
-    {1e6f, 1e6f},   {1e-6f, 2e-6f}, {1e-6f, 1e6f},  {0.2f, 0.8f},  {2.0f, 1.0f},  {1e-3f, 5.0f},
+    {1e-6f, 1e-6f}, {1e-3f, 1e-3f}, {0.01f, 0.01f}, {0.2f, 0.2f}, {1.0f, 1.0f}, {8.0f, 8.0f},
+    {1e6f, 1e6f},   {1e-6f, 2e-6f}, {1e-6f, 1e6f},  {0.2f, 0.8f}, {2.0f, 1.0f}, {1e-3f, 5.0f},
     {100.0f, 3.0f}, {0.01f, 1e4f},  {1e6f, 9e5f},   {5.0f, 1e6f},
 };
 
@@ -39,7 +39,9 @@ __global__ void draw(BetaLaw law, Words const* words, Weight* weights, int draws
 template <class T>
 class Shared {
  public:
-  explicit Shared(std::size_t count) : bytes_(count * sizeof(T)) { EXPECT_EQ(cudaMalloc(&data_, bytes_), cudaSuccess); }
+  explicit Shared(std::size_t count) : bytes_(count * sizeof(T)) {
+    EXPECT_EQ(cudaMalloc(&data_, bytes_), cudaSuccess);
+  }
   ~Shared() { cudaFree(data_); }
   Shared(Shared const&) = delete;
   Shared& operator=(Shared const&) = delete;
@@ -58,16 +60,18 @@ class Shared {
   void* data_ = nullptr;
 };
 
-/// Random blocks, then every block of extreme words, then each extreme block `most_tries` times over.
+/// Random blocks, then every block of extreme words, then each extreme block `most_tries` times
+/// over.
 std::vector<Words> words_tested() {
   std::mt19937_64 engine(0xfa0b45192cd52bb5u);
   std::vector<Words> words;
   for (int i = 0; i < 4096; ++i) {
     std::uint64_t const x = engine(), y = engine();
-    words.push_back({{static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(x >> 32), static_cast<std::uint32_t>(y),
-                      static_cast<std::uint32_t>(y >> 32)}});
+    words.push_back({{static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(x >> 32),
+                      static_cast<std::uint32_t>(y), static_cast<std::uint32_t>(y >> 32)}});
   }
-  constexpr std::uint32_t extremes[] = {0u, 1u, 0x7fffffffu, 0x80000000u, 0xffffff7fu, 0xffffff80u, 0xffffffffu};
+  constexpr std::uint32_t extremes[] = {0u,          1u,          0x7fffffffu, 0x80000000u,
+                                        0xffffff7fu, 0xffffff80u, 0xffffffffu};
   for (std::uint32_t const w0 : extremes) {
     for (std::uint32_t const w1 : extremes) {
       for (std::uint32_t const w2 : extremes) {
@@ -75,17 +79,21 @@ std::vector<Words> words_tested() {
       }
     }
   }
-  for (std::uint32_t const word : extremes) words.insert(words.end(), most_tries, {{word, word, word, word}});
+  for (std::uint32_t const word : extremes)
+    words.insert(words.end(), most_tries, {{word, word, word, word}});
   return words;
 }
 
 bool same(float x, float y) { return bits_of(x) == bits_of(y); }
 bool same(TwoFloat x, TwoFloat y) { return same(x.hi, y.hi) && same(x.lo, y.lo); }
-bool same(HatSide x, HatSide y) { return same(x.corner, y.corner) && same(x.scale, y.scale) && x.share == y.share; }
+bool same(HatSide x, HatSide y) {
+  return same(x.corner, y.corner) && same(x.scale, y.scale) && x.share == y.share;
+}
 bool same(BetaLaw const& x, BetaLaw const& y) {
-  return x.symmetric == y.symmetric && x.swapped == y.swapped && same(x.inverse, y.inverse) && same(x.total, y.total) &&
-         same(x.mode, y.mode) && same(x.rest, y.rest) && same(x.odds, y.odds) && same(x.inverse_odds, y.inverse_odds) &&
-         same(x.left, y.left) && same(x.right, y.right);
+  return x.symmetric == y.symmetric && x.swapped == y.swapped && same(x.inverse, y.inverse) &&
+         same(x.total, y.total) && same(x.mode, y.mode) && same(x.rest, y.rest) &&
+         same(x.odds, y.odds) && same(x.inverse_odds, y.inverse_odds) && same(x.left, y.left) &&
+         same(x.right, y.right);
 }
 
 TEST(BetaOnDevice, LawsHaveTheHostsBits) {
@@ -109,15 +117,16 @@ TEST(BetaOnDevice, DrawsHaveTheHostsBits) {
     BetaLaw const law = make_beta_law(shapes.a, shapes.b);
     Shared<Weight> weights(static_cast<std::size_t>(draws));
     constexpr int threads = 128;
-    draw<<<static_cast<unsigned>((draws + threads - 1) / threads), threads>>>(law, on_device.data(), weights.data(), draws);
+    draw<<<static_cast<unsigned>((draws + threads - 1) / threads), threads>>>(
+        law, on_device.data(), weights.data(), draws);
     ASSERT_EQ(cudaGetLastError(), cudaSuccess);
     std::vector<Weight> const drawn = weights.get();
     for (int i = 0; i < draws; ++i) {
       Weight const expected = draw_beta(law, WordsFrom{words.data() + i});
       Weight const weight = drawn[static_cast<std::size_t>(i)];
       ASSERT_TRUE(same(weight.own, expected.own) && same(weight.partner, expected.partner))
-          << shapes.a << ' ' << shapes.b << ", draw " << i << ": " << weight.own << ' ' << weight.partner << " for "
-          << expected.own << ' ' << expected.partner;
+          << shapes.a << ' ' << shapes.b << ", draw " << i << ": " << weight.own << ' '
+          << weight.partner << " for " << expected.own << ' ' << expected.partner;
     }
   }
 }

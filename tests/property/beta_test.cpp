@@ -29,9 +29,10 @@ struct Shapes {
 };
 
 constexpr Shapes shapes_tested[] = {
-    {1e-6f, 1e-6f}, {0.01f, 0.01f}, {0.1f, 0.1f},   {0.2f, 0.2f},  {0.4f, 0.4f},   {1.0f, 1.0f},   {2.0f, 2.0f},
-    {8.0f, 8.0f},   {100.0f, 100.0f}, {1e6f, 1e6f}, {0.2f, 0.8f},  {2.0f, 1.0f},   {1e-3f, 5.0f},  {100.0f, 3.0f},
-    {0.01f, 1e4f},  {1e-6f, 2e-6f}, {1e6f, 9e5f},   {1e-3f, 1e-3f}, {1e-6f, 1e6f},
+    {1e-6f, 1e-6f}, {0.01f, 0.01f}, {0.1f, 0.1f},   {0.2f, 0.2f},     {0.4f, 0.4f},
+    {1.0f, 1.0f},   {2.0f, 2.0f},   {8.0f, 8.0f},   {100.0f, 100.0f}, {1e6f, 1e6f},
+    {0.2f, 0.8f},   {2.0f, 1.0f},   {1e-3f, 5.0f},  {100.0f, 3.0f},   {0.01f, 1e4f},
+    {1e-6f, 2e-6f}, {1e6f, 9e5f},   {1e-3f, 1e-3f}, {1e-6f, 1e6f},
 };
 
 std::uint32_t draws_tested() {
@@ -58,7 +59,9 @@ std::vector<Weight> draw(Shapes shapes, std::uint64_t seed, std::uint32_t count)
   return weights;
 }
 
-double below(double a, double b, double x) { return x <= 0 ? 0 : x >= 1 ? 1 : boost::math::ibeta(a, b, x); }
+double below(double a, double b, double x) {
+  return x <= 0 ? 0 : x >= 1 ? 1 : boost::math::ibeta(a, b, x);
+}
 
 /// Both tails, so that "too good" is as exact as "too bad".
 struct PValue {
@@ -83,12 +86,14 @@ PValue kolmogorov(double gap, double n) {
   return x < 1 ? PValue{1 - rest, rest} : PValue{p, 1 - p};
 }
 
-/// The largest distance between the steps at ranks first .. first + count - 1 of n and a rising cdf(0 .. count - 1),
-/// exactly, but with few calls of cdf: an interval is opened only while it may hold more than the best.
+/// The largest distance between the steps at ranks first .. first + count - 1 of n and a rising
+/// cdf(0 .. count - 1), exactly, but with few calls of cdf: an interval is opened only while it may
+/// hold more than the best.
 template <class Cdf>
 class LargestGap {
  public:
-  LargestGap(Cdf cdf, std::size_t first, std::size_t n) : cdf_(cdf), first_(first), n_(static_cast<double>(n)) {}
+  LargestGap(Cdf cdf, std::size_t first, std::size_t n)
+      : cdf_(cdf), first_(first), n_(static_cast<double>(n)) {}
 
   double find(std::size_t count) {
     if (count == 0) return 0;
@@ -105,7 +110,8 @@ class LargestGap {
     return u;
   }
   void search(std::size_t left, double at_left, std::size_t right, double at_right) {
-    if (right - left < 2 || std::max(rank(right) - at_left, at_right - rank(left + 1)) <= best_) return;
+    if (right - left < 2 || std::max(rank(right) - at_left, at_right - rank(left + 1)) <= best_)
+      return;
     std::size_t const middle = left + (right - left) / 2;
     double const at_middle = visit(middle);
     search(left, at_left, middle, at_middle);
@@ -120,7 +126,7 @@ class LargestGap {
 
 /// Draws by their smaller side, which alone has all the digits.
 struct Sides {
-  std::vector<float> low, high;           // own where it is the smaller, rising; partner otherwise, falling
+  std::vector<float> low, high;  // own where it is the smaller, rising; partner otherwise, falling
   std::size_t none_low = 0, none_high = 0;  // smaller side flushed to 0
 
   explicit Sides(std::vector<Weight> const& weights) {
@@ -138,15 +144,16 @@ struct Sides {
   }
 };
 
-/// KS of u = I(lambda), or 1 - I(1 - lambda) where that is the smaller side. Inside the flushed atoms u is
-/// the test's own.
+/// KS of u = I(lambda), or 1 - I(1 - lambda) where that is the smaller side. Inside the flushed
+/// atoms u is the test's own.
 PValue pair_test(Shapes shapes, Sides const& sides, std::uint64_t seed) {
   double const a = shapes.a, b = shapes.b;
   std::size_t const n = sides.none_low + sides.low.size() + sides.high.size() + sides.none_high;
   std::mt19937_64 engine(~seed);
   auto const atom = [&](std::size_t count, double from, double to) {
     std::vector<double> u(count);
-    for (double& x : u) x = from + (to - from) * std::ldexp(static_cast<double>(engine() >> 11), -53);
+    for (double& x : u)
+      x = from + (to - from) * std::ldexp(static_cast<double>(engine() >> 11), -53);
     std::sort(u.begin(), u.end());
     return u;
   };
@@ -172,7 +179,9 @@ PValue conditional_test(Shapes shapes, Sides const& sides) {
   double const mass = 1 - from - to_1;
   std::size_t const n = sides.low.size() + sides.high.size();
   auto const low_cdf = [&](std::size_t i) { return (below(a, b, sides.low[i]) - from) / mass; };
-  auto const high_cdf = [&](std::size_t i) { return 1 - (below(b, a, sides.high[i]) - to_1) / mass; };
+  auto const high_cdf = [&](std::size_t i) {
+    return 1 - (below(b, a, sides.high[i]) - to_1) / mass;
+  };
   double const gap = std::max(LargestGap(low_cdf, 0, n).find(sides.low.size()),
                               LargestGap(high_cdf, sides.low.size(), n).find(sides.high.size()));
   return kolmogorov(gap, static_cast<double>(n));
@@ -205,11 +214,13 @@ std::vector<float> cell_edges(Shapes shapes) {
 }
 
 /// Chi-square over cells of float lambda alone; false where too few cells are left for a test.
-bool cell_test(Shapes shapes, std::vector<Weight> const& weights, PValue& result, std::size_t& cells) {
+bool cell_test(Shapes shapes, std::vector<Weight> const& weights, PValue& result,
+               std::size_t& cells) {
   std::vector<float> const edges = cell_edges(shapes);
   std::vector<double> counts(edges.size());
   for (Weight const& weight : weights) {
-    counts[static_cast<std::size_t>(std::lower_bound(edges.begin(), edges.end(), weight.own) - edges.begin())] += 1;
+    counts[static_cast<std::size_t>(std::lower_bound(edges.begin(), edges.end(), weight.own) -
+                                    edges.begin())] += 1;
   }
   double const n = static_cast<double>(weights.size());
   std::vector<double> expected, found;
@@ -237,7 +248,8 @@ bool cell_test(Shapes shapes, std::vector<Weight> const& weights, PValue& result
     chi_square += difference * difference / expected[i];
   }
   double const freedom = static_cast<double>(cells - 1) / 2;
-  result = {boost::math::gamma_q(freedom, chi_square / 2), boost::math::gamma_p(freedom, chi_square / 2)};
+  result = {boost::math::gamma_q(freedom, chi_square / 2),
+            boost::math::gamma_p(freedom, chi_square / 2)};
   return true;
 }
 
@@ -268,7 +280,8 @@ TEST_P(BetaOfLargerShapes, MomentsAreTheLaws) {
   long double const a = GetParam().a, b = GetParam().b, s = a + b, n = draws_tested();
   long double const mean = a / s;
   long double const variance = a * b / (s * s * (s + 1));
-  long double const excess = 6 * ((a - b) * (a - b) * (s + 1) - a * b * (s + 2)) / (a * b * (s + 2) * (s + 3));
+  long double const excess =
+      6 * ((a - b) * (a - b) * (s + 1) - a * b * (s + 2)) / (a * b * (s + 2) * (s + 3));
   long double const product = a * b / (s * (s + 1));  // E[lambda (1 - lambda)]
   long double const product_square = a * b * (a + 1) * (b + 1) / (s * (s + 1) * (s + 2) * (s + 3));
   long double first = 0, second = 0, across = 0;

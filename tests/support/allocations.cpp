@@ -49,7 +49,9 @@ void fail_never() noexcept { counts().left = never; }
 
 namespace here = mixfuse::test::allocations;
 
-void* operator new(std::size_t size) { return here::allocate(size, __STDCPP_DEFAULT_NEW_ALIGNMENT__); }
+void* operator new(std::size_t size) {
+  return here::allocate(size, __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+}
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return here::allocate(size, static_cast<std::size_t>(alignment));
 }

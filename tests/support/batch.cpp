@@ -108,12 +108,24 @@ Array tagged(DType dtype, Shape shape, Layout layout) {
       if (axis != std::string::npos) tag = tag * array.shape[axis] + place[letter];
     }
     switch (dtype) {
-      case DType::u8: array.set(i, static_cast<long double>((tag * 37 + 11) % 256)); break;
-      case DType::boolean: array.set(i, static_cast<long double>((tag * 7 + 3) % 5 % 2)); break;
-      case DType::f16: array.set(i, static_cast<long double>((tag + 1) % 4001 - 2000)); break;
-      case DType::bf16: array.set(i, static_cast<long double>((tag + 1) % 509 - 254)); break;
-      case DType::f64: array.set(i, static_cast<long double>(tag) - 99.75L + 0x1p-40L); break;
-      default: array.set(i, static_cast<long double>(tag) - 99.75L); break;
+      case DType::u8:
+        array.set(i, static_cast<long double>((tag * 37 + 11) % 256));
+        break;
+      case DType::boolean:
+        array.set(i, static_cast<long double>((tag * 7 + 3) % 5 % 2));
+        break;
+      case DType::f16:
+        array.set(i, static_cast<long double>((tag + 1) % 4001 - 2000));
+        break;
+      case DType::bf16:
+        array.set(i, static_cast<long double>((tag + 1) % 509 - 254));
+        break;
+      case DType::f64:
+        array.set(i, static_cast<long double>(tag) - 99.75L + 0x1p-40L);
+        break;
+      default:
+        array.set(i, static_cast<long double>(tag) - 99.75L);
+        break;
     }
   }
   return array;
@@ -130,7 +142,10 @@ Array ids(DType dtype, std::vector<std::int64_t> const& values) {
 Extents extents_of_array(Array const& array) {
   std::string const letters = letters_of(array.layout, array.shape.size());
   bool const signal = letters == "nct";
-  std::string const spatial = letters == "nf" ? "f" : signal ? "t" : letters == "ncdhw" ? "dhw" : "hw";
+  std::string const spatial = letters == "nf"      ? "f"
+                              : signal             ? "t"
+                              : letters == "ncdhw" ? "dhw"
+                                                   : "hw";
   Extents extents;
   extents.samples = array.shape[0];
   for (char const letter : spatial) {
@@ -184,9 +199,9 @@ Array Tensor::read() const {
     std::fill(from, from + size, Buffer::poison);
     to += size;
   }
-  EXPECT_TRUE(std::all_of(image.begin(), image.end(),
-                          [](std::byte byte) { return byte == Buffer::poison; }))
-      << "bytes between the elements of a tensor were written";
+  EXPECT_TRUE(std::all_of(image.begin(), image.end(), [](std::byte byte) {
+    return byte == Buffer::poison;
+  })) << "bytes between the elements of a tensor were written";
   return values;
 }
 
@@ -203,8 +218,8 @@ std::vector<Row> random_rows(Extents const& extents, Random& random, Partners pa
   for (std::size_t i = 0; i < rows.size(); ++i) {
     Row& row = rows[i];
     auto const here = static_cast<std::int64_t>(i);
-    row.partner = static_cast<std::int32_t>(
-        partners == Partners::any ? random.below(extents.samples) : here);
+    row.partner =
+        static_cast<std::int32_t>(partners == Partners::any ? random.below(extents.samples) : here);
     if (partners == Partners::permuted) {
       std::swap(row.partner, rows[static_cast<std::size_t>(random.below(here + 1))].partner);
     }

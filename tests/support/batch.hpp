@@ -72,8 +72,8 @@ class Tensor {
   Tensor(Place place, Array const& values, Form form = {});
 
   [[nodiscard]] TensorView view() const { return view_; }
-  operator TensorView() const { return view_; }                 // NOLINT
-  operator Samples() const { return ConstTensorView(view_); }   // NOLINT
+  operator TensorView() const { return view_; }                // NOLINT
+  operator Samples() const { return ConstTensorView(view_); }  // NOLINT
   void write(Array const& values);
   /// Reports a test failure where bytes that are no element were written.
   [[nodiscard]] Array read() const;

@@ -19,7 +19,7 @@ Buffer::Buffer(Place place, std::size_t size, std::size_t offset)
     : place_{place},
       size_{size},
       before_{guard + offset},
-      memory_{is_cpu(place) ? ::operator new(whole(), std::align_val_t{256})
+      memory_{is_cpu(place) ? ::operator new (whole(), std::align_val_t{256})
                             : allocate_on_device(whole())} {
   Bytes const poisoned(whole(), poison);
   if (is_cpu(place_)) {
@@ -38,7 +38,7 @@ Buffer::Buffer(Buffer&& other) noexcept
 Buffer::~Buffer() {
   if (memory_ == nullptr) return;
   if (is_cpu(place_)) {
-    ::operator delete(memory_, std::align_val_t{256});
+    ::operator delete (memory_, std::align_val_t{256});
   } else {
     release_on_device(memory_);
   }

@@ -15,9 +15,9 @@ std::string const& device_absence() {
   return none;
 }
 
-void* allocate_on_device(std::size_t size) { return ::operator new(size, std::align_val_t{256}); }
+void* allocate_on_device(std::size_t size) { return ::operator new (size, std::align_val_t{256}); }
 
-void release_on_device(void* memory) noexcept { ::operator delete(memory, std::align_val_t{256}); }
+void release_on_device(void* memory) noexcept { ::operator delete (memory, std::align_val_t{256}); }
 
 void write_to_device(void* to, void const* from, std::size_t size) { std::memcpy(to, from, size); }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// The device under test. Declared once, written twice (cpu_device.cpp, cuda_device.cpp), so that one
-// behaviour suite is linked into two programs.
+// The device under test. Declared once, written twice (cpu_device.cpp, cuda_device.cpp), so that
+// one behaviour suite is linked into two programs.
 
 #include <cstddef>
 #include <span>

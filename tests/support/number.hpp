@@ -23,11 +23,16 @@ struct Format {
 
 inline Format format_of(DType dtype) {
   switch (dtype) {
-    case DType::f16: return {10, 5};
-    case DType::bf16: return {7, 8};
-    case DType::f32: return {23, 8};
-    case DType::f64: return {52, 11};
-    default: throw std::logic_error("not a floating point dtype");
+    case DType::f16:
+      return {10, 5};
+    case DType::bf16:
+      return {7, 8};
+    case DType::f32:
+      return {23, 8};
+    case DType::f64:
+      return {52, 11};
+    default:
+      throw std::logic_error("not a floating point dtype");
   }
 }
 
@@ -47,16 +52,14 @@ inline std::uint64_t encode(long double value, Format format) {
   int const power = std::max(std::ilogb(value), smallest);
   long double const quanta = std::nearbyint(std::ldexp(value, format.fraction - power));
   if (power > format.bias()) return sign | infinite;
-  std::uint64_t const bits =
-      (static_cast<std::uint64_t>(power - smallest) << format.fraction) +
-      static_cast<std::uint64_t>(quanta);
+  std::uint64_t const bits = (static_cast<std::uint64_t>(power - smallest) << format.fraction) +
+                             static_cast<std::uint64_t>(quanta);
   return sign | std::min(bits, infinite);
 }
 
 inline long double decode(std::uint64_t bits, Format format) {
   std::uint64_t const fraction = bits & ((1ULL << format.fraction) - 1);
-  auto const power =
-      static_cast<int>((bits >> format.fraction) & ((1ULL << format.exponent) - 1));
+  auto const power = static_cast<int>((bits >> format.fraction) & ((1ULL << format.exponent) - 1));
   bool const negative = (bits >> (format.fraction + format.exponent) & 1) != 0;
   long double magnitude = 0;
   if (power == (1 << format.exponent) - 1) {
@@ -84,9 +87,9 @@ inline long double load(DType dtype, std::byte const* from) {
 }
 
 inline void store(DType dtype, std::byte* to, long double value) {
-  std::uint64_t const bits =
-      is_float(dtype) ? encode(value, format_of(dtype))
-                      : static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
+  std::uint64_t const bits = is_float(dtype)
+                                 ? encode(value, format_of(dtype))
+                                 : static_cast<std::uint64_t>(static_cast<std::int64_t>(value));
   std::memcpy(to, &bits, size_of(dtype));
 }
 

@@ -87,9 +87,10 @@ void expect_mixed(Array const& out, Array const& own, Array const* second,
                   std::vector<Row> const& rows) {
   std::vector<Letter> const spatial = spatial_letters(own.shape.size(), own.layout);
   Array const& partners = second == nullptr ? own : *second;
-  std::int64_t const width = extents_of_array(own).width ? [&] {
-    return own.shape[letters_of(own.layout, own.shape.size()).find('w')];
-  }() : 0;
+  std::int64_t const width =
+      extents_of_array(own).width
+          ? [&] { return own.shape[letters_of(own.layout, own.shape.size()).find('w')]; }()
+          : 0;
   for (std::int64_t i = 0; i < out.count(); ++i) {
     Place7 const place = out.place_of(i);
     Row const& row = rows[static_cast<std::size_t>(place[n])];
@@ -102,8 +103,8 @@ void expect_mixed(Array const& out, Array const& own, Array const* second,
     }
     float weight = inside(row.box, place, spatial) ? row.inside : row.outside;
     if (second == nullptr && row.partner == place[n]) weight = 1.0f;
-    std::string const wrong = wrong_pixel(out, i, own, own.index_of(from), partners.index_of(other),
-                                          partners, weight);
+    std::string const wrong =
+        wrong_pixel(out, i, own, own.index_of(from), partners.index_of(other), partners, weight);
     if (!wrong.empty()) {
       ADD_FAILURE() << "element " << i << " of sample " << place[n] << " " << wrong << "; row "
                     << row;

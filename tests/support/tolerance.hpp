@@ -11,19 +11,25 @@ namespace mixfuse::test {
 inline long double blend_tolerance(DType out, long double own, long double partner) {
   long double const larger = std::max(std::fabs(own), std::fabs(partner));
   switch (out) {
-    case DType::u8: return 0.5L + 0x1p-15L;
+    case DType::u8:
+      return 0.5L + 0x1p-15L;
     case DType::f16:
-    case DType::bf16: return (0.5L + 0x1p-10L) * ulp(out, larger);
-    default: return ulp(out, larger);
+    case DType::bf16:
+      return (0.5L + 0x1p-10L) * ulp(out, larger);
+    default:
+      return ulp(out, larger);
   }
 }
 
 /// How far the sum of a dense row of targets, made from legal ids, may be from 1.
 inline double row_sum_tolerance(DType target, double classes) {
   switch (target) {
-    case DType::f16: return 0x1p-11 + classes * 0x1p-25;
-    case DType::bf16: return 0x1p-8;
-    default: return 2.4e-7;
+    case DType::f16:
+      return 0x1p-11 + classes * 0x1p-25;
+    case DType::bf16:
+      return 0x1p-8;
+    default:
+      return 2.4e-7;
   }
 }
 

@@ -155,11 +155,17 @@ TEST(Csv, WhatIsWrongIsNamedWithItsLine) {
   struct Case {
     char const *contents, *named;
   };
-  for (Case const& c : {Case{"a.png,1\n", "b,c.png"}, {"", "a.png"},
-                        {"a.png,1\na.png,1\n", "line 2"}, {"a.png,x\n", "line 1"},
-                        {"a.png,1.5\n", "line 1"}, {"a.png,\n", "line 1"}, {"a.png\n", "line 1"},
-                        {"file,class\n", "line 1"}, {"a.png,1\n\n", "line 2"},
-                        {"z.png,1\n", "z.png"}, {"a.png,9223372036854775808\n", "line 1"}}) {
+  for (Case const& c : {Case{"a.png,1\n", "b,c.png"},
+                        {"", "a.png"},
+                        {"a.png,1\na.png,1\n", "line 2"},
+                        {"a.png,x\n", "line 1"},
+                        {"a.png,1.5\n", "line 1"},
+                        {"a.png,\n", "line 1"},
+                        {"a.png\n", "line 1"},
+                        {"file,class\n", "line 1"},
+                        {"a.png,1\n\n", "line 2"},
+                        {"z.png,1\n", "z.png"},
+                        {"a.png,9223372036854775808\n", "line 1"}}) {
     EXPECT_NE(refusal([&] { csv(c.contents); }).find(c.named), std::string::npos) << c.contents;
   }
 }

@@ -189,7 +189,8 @@ TEST(Flags, ABadCallEndsWith2AndNamesItsFlag) {
            {"--mixup 1 --labels y.npy --num-classes 4 --targets t.npy --smoothing 1.5",
             "--smoothing"},
            {"--mixup 1 --labels y.npy --num-classes 4 --targets t.npy --target sparse "
-            "--label-smoothing 0.1", "--smoothing"},
+            "--label-smoothing 0.1",
+            "--smoothing"},
            {"--mixup 1 --labels y.npy --num-classes 4 --targets t.npy --partners x.npy",
             "--partner-labels"},
            {"--mixup 1 --labels y.npy --partner-labels y.npy", "--partner-labels"},
@@ -251,7 +252,9 @@ TEST(Mix, PixelsAndTargetsAreTheLibrarys) {
   write_batch(at);
   ASSERT_EQ(at.run("mix --images x.npy --labels y.npy --num-classes 4 --mixup 0.4 --cutmix 1 "
                    "--mixup-mode elem --hflip 0.5 --smoothing 0.1 --out o.npy --targets t.npy "
-                   "--plan-out p.json").status, 0);
+                   "--plan-out p.json")
+                .status,
+            0);
   auto const x = elements<float>(at.read("x.npy"));
   auto const y = elements<std::int64_t>(at.read("y.npy"));
   auto const rows = at.rows("p.json", batch_extents());
@@ -272,9 +275,12 @@ TEST(Mix, APlanReadBackGivesTheSameBytes) {  // RN-09
   std::string const inputs = "mix --images x.npy --labels y.npy --num-classes 4 ";
   ASSERT_EQ(at.run(inputs + "--mixup 0.1 --cutmix 1 --mixup-mode elem --hflip 0.5 --seed 5 "
                             "--step 1000 --first 12 --out a.npy --targets a_t.npy --plan-out "
-                            "a.json").status, 0);
-  ASSERT_EQ(at.run(inputs + "--plan-in a.json --out b.npy --targets b_t.npy --plan-out b.json")
-                .status, 0);
+                            "a.json")
+                .status,
+            0);
+  ASSERT_EQ(
+      at.run(inputs + "--plan-in a.json --out b.npy --targets b_t.npy --plan-out b.json").status,
+      0);
   EXPECT_EQ(at.read("a.npy"), at.read("b.npy"));
   EXPECT_EQ(at.read("a_t.npy"), at.read("b_t.npy"));
   EXPECT_EQ(at.read("a.json"), at.read("b.json"));
@@ -348,7 +354,9 @@ TEST(Mix, ThreadsAndGroupsDoNotChangeBits) {
   std::vector<float> const second(all.begin() + 4 * 105, all.end());
   at.write("x2.npy", npy("<f4", {4, 3, 5, 7}, second));
   ASSERT_EQ(at.run("mix --images x2.npy --mixup 0.4 --cutmix 1 --mixup-mode elem --group 4 "
-                   "--first 4 --out half.npy").status, 0);
+                   "--first 4 --out half.npy")
+                .status,
+            0);
   auto const whole = elements<float>(at.read("o1.npy"));
   EXPECT_EQ(elements<float>(at.read("half.npy")),
             std::vector<float>(whole.begin() + 4 * 105, whole.end()));
@@ -361,7 +369,9 @@ TEST(Mix, PartnersComeFromTheSecondBatch) {
   at.write("other_y.npy", npy<std::int32_t>("<i4", {6}, {3, 3, 3, 3, 3, 3}));
   ASSERT_EQ(at.run("mix --images x.npy --labels y.npy --num-classes 4 --partners other.npy "
                    "--partner-labels other_y.npy --mixup 1 --out o.npy --targets s.npy --target "
-                   "sparse --plan-out p.json").status, 0);
+                   "sparse --plan-out p.json")
+                .status,
+            0);
   float const lambda = at.rows("p.json", batch_extents())[0].outside;
   auto const x = elements<float>(at.read("x.npy")), o = elements<float>(at.read("o.npy"));
   for (std::size_t i = 0; i < x.size(); ++i) {
@@ -425,9 +435,10 @@ TEST(Mix, ABadClassIdIsNamedWithItsRow) {
   EXPECT_NE(ended.err.find("bad.npy: row 4: class 7"), std::string::npos) << ended.err;
   EXPECT_EQ(at.files(), 3u);
   EXPECT_EQ(at.run(call + "--num-classes 8 --ignore-index -1").status, 0);
-  Ended const partner = at.run("mix --images x.npy --labels y.npy --partners x.npy "
-                               "--partner-labels bad.npy --mixup 1 --targets t.npy "
-                               "--num-classes 4");
+  Ended const partner = at.run(
+      "mix --images x.npy --labels y.npy --partners x.npy "
+      "--partner-labels bad.npy --mixup 1 --targets t.npy "
+      "--num-classes 4");
   EXPECT_EQ(partner.status, 1);
   EXPECT_NE(partner.err.find("bad.npy: row 4"), std::string::npos) << partner.err;
 }
@@ -479,7 +490,9 @@ TEST(Mix, NoSamplesInGiveNoSamplesOut) {
   at.write("x.npy", tagged_images(0));
   at.write("y.npy", npy<std::int64_t>("<i8", {0}, {}));
   ASSERT_EQ(at.run("mix --images x.npy --labels y.npy --num-classes 3 --mixup 1 --out o.npy "
-                   "--targets t.npy --plan-out p.json").status, 0);
+                   "--targets t.npy --plan-out p.json")
+                .status,
+            0);
   EXPECT_EQ(at.read("o.npy"), at.read("x.npy"));
   EXPECT_NE(at.read("t.npy").find("(0, 3)"), std::string::npos);
   EXPECT_EQ(at.run("mix --images x.npy --plan-in p.json --out o2.npy").status, 0);
@@ -501,8 +514,7 @@ TEST(Mix, FoldersBringTheirClasses) {
   at.write("y.csv", "dog/1.png,0\ncat/2.png,2\ncat/1.png,1\n");
   std::string const call = "mix --images in --labels y.csv --mixup 0 --targets t.npy ";
   ASSERT_EQ(at.run(call + "--num-classes 3").status, 0);
-  EXPECT_EQ(elements<float>(at.read("t.npy")),
-            (std::vector<float>{0, 1, 0, 0, 0, 1, 1, 0, 0}));
+  EXPECT_EQ(elements<float>(at.read("t.npy")), (std::vector<float>{0, 1, 0, 0, 0, 1, 1, 0, 0}));
   EXPECT_EQ(at.run(call).status, 2);
   at.write("in/dog/odd.png", png(3, 4, 3, 0));
   Ended const odd = at.run(call);  // SE-03
@@ -585,8 +597,9 @@ TEST(Mix, CudaGivesTheBytesOfTheCpu) {
   if (tool.starts_with(' ') && cuda_info().devices == 0) GTEST_SKIP() << "no GPU, no emulator";
   Workplace const at;
   write_batch(at);
-  std::string const inputs = "mix --images x.npy --labels y.npy --num-classes 4 --mixup 0.4 "
-                             "--cutmix 1 --mixup-mode elem --hflip 0.5 ";
+  std::string const inputs =
+      "mix --images x.npy --labels y.npy --num-classes 4 --mixup 0.4 "
+      "--cutmix 1 --mixup-mode elem --hflip 0.5 ";
   for (char const* target : {"dense", "sparse"}) {
     std::string const call = inputs + "--target " + target;
     ASSERT_EQ(at.run(call + " --device cpu --out a.npy --targets at.npy --plan-out a.json").status,
@@ -599,8 +612,9 @@ TEST(Mix, CudaGivesTheBytesOfTheCpu) {
     EXPECT_EQ(at.read("a.json"), at.read("b.json"));
   }
   at.write("bad.npy", npy<std::int64_t>("<i8", {6}, {0, 1, 2, 3, 7, -1}));
-  Ended const bad = at.run_program(tool, "mix --images x.npy --labels bad.npy --num-classes 4 "
-                                         "--mixup 1 --targets t.npy --device cuda");
+  Ended const bad = at.run_program(tool,
+                                   "mix --images x.npy --labels bad.npy --num-classes 4 "
+                                   "--mixup 1 --targets t.npy --device cuda");
   EXPECT_EQ(bad.status, 1);
   EXPECT_NE(bad.err.find("row 4"), std::string::npos) << bad.err;
 #else

@@ -70,9 +70,15 @@ TEST(Npy, DtypesAreThoseOfTheContract) {
     char const* name;
     DType dtype;
   };
-  for (Case const& known : {Case{"|u1", DType::u8}, {"<u1", DType::u8}, {"|b1", DType::boolean},
-                            {"<i4", DType::i32}, {"<i8", DType::i64}, {"<f2", DType::f16},
-                            {"<u2", DType::bf16}, {"<f4", DType::f32}, {"<f8", DType::f64}}) {
+  for (Case const& known : {Case{"|u1", DType::u8},
+                            {"<u1", DType::u8},
+                            {"|b1", DType::boolean},
+                            {"<i4", DType::i32},
+                            {"<i8", DType::i64},
+                            {"<f2", DType::f16},
+                            {"<u2", DType::bf16},
+                            {"<f4", DType::f32},
+                            {"<f8", DType::f64}}) {
     std::string const header = cli::npy_header("'" + std::string{known.name} + "'", {0});
     EXPECT_EQ(parse(header).dtype, known.dtype) << known.name;
   }
@@ -83,9 +89,9 @@ TEST(Npy, DtypesAreThoseOfTheContract) {
 }
 
 TEST(Npy, WhatIsNotReadIsRefusedByName) {
-  EXPECT_NE(refusal(with("{'descr': '<f4', 'fortran_order': True, 'shape': (1,), }", 4))
-                .find("Fortran"),
-            std::string::npos);
+  EXPECT_NE(
+      refusal(with("{'descr': '<f4', 'fortran_order': True, 'shape': (1,), }", 4)).find("Fortran"),
+      std::string::npos);
   EXPECT_NE(refusal(cli::npy_header("'>f4'", {1}) + "abcd").find("big-endian"), std::string::npos);
   EXPECT_NE(refusal(cli::npy_header("[('a', '<f4')]", {1}) + "abcd").find("structured"),
             std::string::npos);
@@ -101,9 +107,9 @@ TEST(Npy, AFileIsExactlyAsLongAsItsHeaderSays) {
 }
 
 TEST(Npy, SizesThatOverflowAreRefused) {
-  for (char const* shape :
-       {"(2147483647, 2147483647)", "(4294967296, 4294967296)", "(9223372036854775807,)",
-        "(9223372036854775808,)", "(2, 9223372036854775807)", "(-1,)", "(4611686018427387904, 4)"}) {
+  for (char const* shape : {"(2147483647, 2147483647)", "(4294967296, 4294967296)",
+                            "(9223372036854775807,)", "(9223372036854775808,)",
+                            "(2, 9223372036854775807)", "(-1,)", "(4611686018427387904, 4)"}) {
     std::string const dictionary =
         "{'descr': '<f4', 'fortran_order': False, 'shape': " + std::string{shape} + ", }";
     EXPECT_NE(refusal(with(dictionary, 16)), "") << shape;

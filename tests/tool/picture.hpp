@@ -48,7 +48,8 @@ inline std::string jpeg(int width, int height, int shade) {
   unsigned char* encoded = nullptr;
   unsigned long size = 0;
   tjhandle const handle = tjInitCompress();
-  tjCompress2(handle, pixels.data(), width, 0, height, TJPF_RGB, &encoded, &size, TJSAMP_444, 95, 0);
+  tjCompress2(handle, pixels.data(), width, 0, height, TJPF_RGB, &encoded, &size, TJSAMP_444, 95,
+              0);
   std::string file(reinterpret_cast<char const*>(encoded), size);
   tjFree(encoded);
   tjDestroy(handle);

@@ -65,16 +65,25 @@ TEST(PlanJson, EveryKeyIsRead) {
 TEST(PlanJson, FloatsReadBackToTheSameBits) {
   std::mt19937 random{7};
   StoredPlan plan;
-  std::vector<float> weights = {0.0f, -0.0f, 1.0f, std::nextafter(1.0f, 0.0f), 0.1f,
+  std::vector<float> weights = {0.0f,
+                                -0.0f,
+                                1.0f,
+                                std::nextafter(1.0f, 0.0f),
+                                0.1f,
                                 std::numeric_limits<float>::min(),
-                                std::numeric_limits<float>::denorm_min(), 1.0f / 3};
+                                std::numeric_limits<float>::denorm_min(),
+                                1.0f / 3};
   while (weights.size() < 60000) {
     weights.push_back(std::bit_cast<float>(static_cast<std::uint32_t>(random()) %
                                            std::bit_cast<std::uint32_t>(1.0f)));
   }
   for (std::size_t i = 0; i < weights.size(); i += 3) {
-    plan.rows.push_back({static_cast<std::int32_t>(i / 3), weights[i], weights[i + 1],
-                         weights[i + 2], i % 2 ? 1u : 0u, {{0, 1}, {2, 6}}});
+    plan.rows.push_back({static_cast<std::int32_t>(i / 3),
+                         weights[i],
+                         weights[i + 1],
+                         weights[i + 2],
+                         i % 2 ? 1u : 0u,
+                         {{0, 1}, {2, 6}}});
   }
   Extents const extents{static_cast<std::int64_t>(plan.rows.size()), 2, {5, 7}, true};
   StoredPlan const back = parse(cli::plan_text(plan, extents), extents);
@@ -89,8 +98,8 @@ TEST(PlanJson, FloatsReadBackToTheSameBits) {
 }
 
 TEST(PlanJson, OnOneAndThreeAxesAndWithoutSamples) {
-  for (Extents const& extents : {Extents{1, 1, {9}, false}, Extents{1, 3, {2, 3, 4}, true},
-                                 Extents{0, 2, {5, 7}, true}}) {
+  for (Extents const& extents :
+       {Extents{1, 1, {9}, false}, Extents{1, 3, {2, 3, 4}, true}, Extents{0, 2, {5, 7}, true}}) {
     StoredPlan plan;
     plan.rows.resize(static_cast<std::size_t>(extents.samples));
     EXPECT_EQ(parse(cli::plan_text(plan, extents), extents).rows, plan.rows);

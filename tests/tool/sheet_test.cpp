@@ -29,11 +29,15 @@ TEST(Sheet, EveryPictureLayoutIsDrawn) {
     char const* layout;
     std::vector<std::int64_t> shape;
   };
-  for (Case const& c : {Case{"nchw", {4, 1, 5, 7}}, {"nchw", {4, 3, 5, 7}}, {"nchw", {4, 4, 5, 7}},
-                        {"nhwc", {4, 5, 7, 1}}, {"nhwc", {4, 5, 7, 3}}, {"nhwc", {4, 5, 7, 4}}}) {
+  for (Case const& c : {Case{"nchw", {4, 1, 5, 7}},
+                        {"nchw", {4, 3, 5, 7}},
+                        {"nchw", {4, 4, 5, 7}},
+                        {"nhwc", {4, 5, 7, 1}},
+                        {"nhwc", {4, 5, 7, 3}},
+                        {"nhwc", {4, 5, 7, 4}}}) {
     at.write("x.npy", images("<f4", c.shape, 0.5f));
-    Ended const ended = at.run("sheet --images x.npy --cutmix 1 --out sheet.png --layout " +
-                               std::string{c.layout});
+    Ended const ended =
+        at.run("sheet --images x.npy --cutmix 1 --out sheet.png --layout " + std::string{c.layout});
     ASSERT_EQ(ended.status, 0) << ended.err;
     cli::ImageHeader const header = header_of(at.read("sheet.png"));
     EXPECT_GT(header.width, 3 * 7);
@@ -46,11 +50,16 @@ TEST(Sheet, CountIsHowManyAreDrawn) {
   at.write("x.npy", images("<f4", {40, 3, 5, 7}, 0.5f));
   std::int64_t before = 0;
   for (char const* count : {"1", "3", "8", "40", "100"}) {
-    ASSERT_EQ(at.run("sheet --images x.npy --mixup 1 --out s.png --count " + std::string{count})
-                  .status, 0);
+    ASSERT_EQ(
+        at.run("sheet --images x.npy --mixup 1 --out s.png --count " + std::string{count}).status,
+        0);
     std::int64_t const height = header_of(at.read("s.png")).height;
     std::string const all = "100";
-    count == all ? EXPECT_EQ(height, before) : EXPECT_GT(height, before);
+    if (count == all) {
+      EXPECT_EQ(height, before);
+    } else {
+      EXPECT_GT(height, before);
+    }
     before = height;
   }
 }

@@ -15,7 +15,8 @@ namespace {
 
 static_assert(std::is_trivially_copyable_v<BetaLaw>);
 
-constexpr std::uint32_t extremes[] = {0u, 1u, 0x7fffffffu, 0x80000000u, 0xffffff7fu, 0xffffff80u, 0xffffffffu};
+constexpr std::uint32_t extremes[] = {0u,          1u,          0x7fffffffu, 0x80000000u,
+                                      0xffffff7fu, 0xffffff80u, 0xffffffffu};
 constexpr int extreme_blocks = 7 * 7 * 7 * 7;
 constexpr long double smallest = 0x1p-126L;
 
@@ -77,8 +78,8 @@ Exact exact_proposal(BetaLaw const& law, float a, float b, Words const& words) {
   } else if (0xffffffffu - words.w[2] < law.right.share) {
     z = law.right.corner + law.right.scale * depth;
   } else {
-    long double const uniform =
-        std::ldexp(static_cast<long double>((static_cast<std::uint64_t>(words.w[0]) << 32) | words.w[1]), -64);
+    long double const uniform = std::ldexp(
+        static_cast<long double>((static_cast<std::uint64_t>(words.w[0]) << 32) | words.w[1]), -64);
     z = static_cast<long double>(law.left.corner + law.right.corner) * uniform - law.left.corner;
   }
   long double const x = lesser / (lesser + greater * std::exp(-z));
@@ -103,7 +104,8 @@ void check_draw(float a, float b, Give give, Report& report) {
   report.tries += source.tries();
   ASSERT_TRUE(weight.own >= 0 && weight.own <= 1) << weight.own;
   ASSERT_TRUE(weight.partner >= 0 && weight.partner <= 1) << weight.partner;
-  report.gap = std::max(report.gap, std::fabs(static_cast<double>(weight.own) + weight.partner - 1));
+  report.gap =
+      std::max(report.gap, std::fabs(static_cast<double>(weight.own) + weight.partner - 1));
 
   Words const words = source.last();
   Exact const exact = a == b ? exact_symmetric(a, words) : exact_proposal(law, a, b, words);
@@ -137,13 +139,15 @@ TEST_P(BetaOf, SmallerSideIsExactToAMillionth) {
       std::uint64_t const x = engine(), y = engine();
       Words words = {{static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(x >> 32),
                       static_cast<std::uint32_t>(y), static_cast<std::uint32_t>(y >> 32)}};
-      if ((i & 1) != 0) words.w[0] = ~(words.w[0] % a_millionth * static_cast<std::uint32_t>(1 + (y & 0xffu)));
+      if ((i & 1) != 0)
+        words.w[0] = ~(words.w[0] % a_millionth * static_cast<std::uint32_t>(1 + (y & 0xffu)));
       return words;
     };
     ASSERT_NO_FATAL_FAILURE(check_draw(a, b, any, report));
   }
   for (int i = 0; i < extreme_blocks; ++i) {
-    ASSERT_NO_FATAL_FAILURE(check_draw(a, b, [&] { return extreme_block(i); }, report));
+    ASSERT_NO_FATAL_FAILURE(check_draw(
+        a, b, [&] { return extreme_block(i); }, report));
   }
   EXPECT_LE(report.error, 1e-6);
   EXPECT_LE(report.gap, 0x1p-24);
@@ -152,13 +156,15 @@ TEST_P(BetaOf, SmallerSideIsExactToAMillionth) {
 
 INSTANTIATE_TEST_SUITE_P(
     Shapes, BetaOf,
-    testing::Values(Shapes{1e-6f, 1e-6f}, Shapes{1e-5f, 1e-5f}, Shapes{1e-4f, 1e-4f}, Shapes{1e-3f, 1e-3f},
-                    Shapes{0.01f, 0.01f}, Shapes{0.1f, 0.1f}, Shapes{0.2f, 0.2f}, Shapes{0.4f, 0.4f},
-                    Shapes{1.0f, 1.0f}, Shapes{2.0f, 2.0f}, Shapes{8.0f, 8.0f}, Shapes{100.0f, 100.0f},
-                    Shapes{1e4f, 1e4f}, Shapes{1e6f, 1e6f}, Shapes{1e-6f, 2e-6f}, Shapes{1e-6f, 1.0f},
-                    Shapes{1e-6f, 1e6f}, Shapes{1e6f, 1e-6f}, Shapes{1e-3f, 1.1e-3f}, Shapes{1e-3f, 5.0f},
-                    Shapes{0.01f, 1e4f}, Shapes{0.2f, 0.8f}, Shapes{2.0f, 1.0f}, Shapes{100.0f, 3.0f},
-                    Shapes{5.0f, 1e6f}, Shapes{1e6f, 9e5f}, Shapes{999999.0f, 1e6f}));
+    testing::Values(Shapes{1e-6f, 1e-6f}, Shapes{1e-5f, 1e-5f}, Shapes{1e-4f, 1e-4f},
+                    Shapes{1e-3f, 1e-3f}, Shapes{0.01f, 0.01f}, Shapes{0.1f, 0.1f},
+                    Shapes{0.2f, 0.2f}, Shapes{0.4f, 0.4f}, Shapes{1.0f, 1.0f}, Shapes{2.0f, 2.0f},
+                    Shapes{8.0f, 8.0f}, Shapes{100.0f, 100.0f}, Shapes{1e4f, 1e4f},
+                    Shapes{1e6f, 1e6f}, Shapes{1e-6f, 2e-6f}, Shapes{1e-6f, 1.0f},
+                    Shapes{1e-6f, 1e6f}, Shapes{1e6f, 1e-6f}, Shapes{1e-3f, 1.1e-3f},
+                    Shapes{1e-3f, 5.0f}, Shapes{0.01f, 1e4f}, Shapes{0.2f, 0.8f},
+                    Shapes{2.0f, 1.0f}, Shapes{100.0f, 3.0f}, Shapes{5.0f, 1e6f},
+                    Shapes{1e6f, 9e5f}, Shapes{999999.0f, 1e6f}));
 
 TEST(Beta, SmallerSideIsExactToAMillionthForRandomShapes) {
   std::mt19937_64 engine(0x1d2b13d1113db777u);
@@ -173,7 +179,8 @@ TEST(Beta, SmallerSideIsExactToAMillionthForRandomShapes) {
       return Words{{static_cast<std::uint32_t>(x), static_cast<std::uint32_t>(x >> 32),
                     static_cast<std::uint32_t>(y), static_cast<std::uint32_t>(y >> 32)}};
     };
-    for (int k = 0; k < draws; ++k) ASSERT_NO_FATAL_FAILURE(check_draw(a, b, any, report)) << a << ' ' << b;
+    for (int k = 0; k < draws; ++k)
+      ASSERT_NO_FATAL_FAILURE(check_draw(a, b, any, report)) << a << ' ' << b;
   }
   EXPECT_LE(report.error, 1e-6);
   EXPECT_LE(report.gap, 0x1p-24);
@@ -205,7 +212,8 @@ TEST(Beta, EveryShapeOfTheGridIsDrawnFinite) {
                       static_cast<std::uint32_t>(y), static_cast<std::uint32_t>(y >> 32)}};
       });
       ASSERT_TRUE(weight.own >= 0 && weight.own <= 1) << a << ' ' << b;
-      ASSERT_LE(std::fabs(static_cast<double>(weight.own) + weight.partner - 1), 0x1p-24) << a << ' ' << b;
+      ASSERT_LE(std::fabs(static_cast<double>(weight.own) + weight.partner - 1), 0x1p-24)
+          << a << ' ' << b;
       ASSERT_LE(tries, most_tries);
     }
   });
@@ -215,7 +223,12 @@ TEST(Beta, ExtremeWordsEndForEveryShapeOfTheGrid) {
   for_each_of_the_grid([&](float a, float b) {
     Report report;
     for (std::uint32_t const word : extremes) {
-      ASSERT_NO_FATAL_FAILURE(check_draw(a, b, [&] { return Words{{word, word, word, word}}; }, report))
+      ASSERT_NO_FATAL_FAILURE(check_draw(
+          a, b,
+          [&] {
+            return Words{{word, word, word, word}};
+          },
+          report))
           << a << ' ' << b << ' ' << word;
     }
     EXPECT_LE(report.error, 1e-6) << a << ' ' << b;
@@ -226,7 +239,8 @@ TEST(Beta, HatLiesAboveTheDensityAndIsNotWasted) {
   for_each_of_the_grid([&](float a, float b) {
     if (a == b) return;
     BetaLaw const law = make_beta_law(a, b);
-    long double const p = static_cast<long double>(std::min(a, b)) / (static_cast<long double>(a) + b);
+    long double const p =
+        static_cast<long double>(std::min(a, b)) / (static_cast<long double>(a) + b);
     long double const total = static_cast<long double>(a) + b;
     long double density = 0;
     for (Side const side : {Side::left, Side::right}) {
@@ -239,19 +253,25 @@ TEST(Beta, HatLiesAboveTheDensityAndIsNotWasted) {
         auto const x = static_cast<float>(distance);
         long double const z = side == Side::left ? -distance : distance;
         long double const growth = std::expm1(z);
-        // Where expm1 overflows nothing is left of the density; for tiny z the series avoids cancellation.
+        // Where expm1 overflows nothing is left of the density; for tiny z the series avoids
+        // cancellation.
         long double const drop = std::fabs(z) < 1e-4L
                                      ? total * p * (1 - p) * z * z / 2 * (1 + (1 - 2 * p) * z / 3)
                                  : growth > 1e4000L ? total * ((1 - p) * z + std::log(p))
                                                     : total * (std::log1p(p * growth) - p * z);
         long double const hat_drop = std::max(0.0L, (distance - hat.corner) / hat.scale);
-        ASSERT_GE(drop, hat_drop - 1e-6L * (1 + hat_drop)) << a << ' ' << b << " at " << static_cast<double>(z);
-        ASSERT_NEAR(static_cast<double>(log_drop(law, side, x, decay({x, static_cast<float>(distance - x)})) / drop), 1, 4e-6)
+        ASSERT_GE(drop, hat_drop - 1e-6L * (1 + hat_drop))
+            << a << ' ' << b << " at " << static_cast<double>(z);
+        ASSERT_NEAR(
+            static_cast<double>(
+                log_drop(law, side, x, decay({x, static_cast<float>(distance - x)})) / drop),
+            1, 4e-6)
             << a << ' ' << b << " at " << static_cast<double>(z);
         density += std::exp(-drop) * end * 3 * u * u / steps;
       }
     }
-    long double const area = static_cast<long double>(law.left.scale) + law.left.corner + law.right.corner + law.right.scale;
+    long double const area = static_cast<long double>(law.left.scale) + law.left.corner +
+                             law.right.corner + law.right.scale;
     EXPECT_GE(density / area, 0.883L) << a << ' ' << b;
     EXPECT_LE(density / area, 1.001L) << a << ' ' << b;
     EXPECT_NEAR(law.left.share, static_cast<double>(law.left.scale / area) * 0x1p32, 2000);
@@ -261,7 +281,8 @@ TEST(Beta, HatLiesAboveTheDensityAndIsNotWasted) {
 
 TEST(Beta, SwappedShapesSwapTheSides) {
   for (Shapes const shapes : {Shapes{0.2f, 0.8f}, Shapes{1e-3f, 5.0f}, Shapes{3.0f, 100.0f}}) {
-    BetaLaw const forward = make_beta_law(shapes.a, shapes.b), backward = make_beta_law(shapes.b, shapes.a);
+    BetaLaw const forward = make_beta_law(shapes.a, shapes.b),
+                  backward = make_beta_law(shapes.b, shapes.a);
     for (int i = 0; i < extreme_blocks; ++i) {
       auto const words = [&](std::uint32_t) { return extreme_block(i); };
       Weight const x = draw_beta(forward, words), y = draw_beta(backward, words);
@@ -271,10 +292,12 @@ TEST(Beta, SwappedShapesSwapTheSides) {
   }
 }
 
-/// Rounding the larger side from the rounded smaller one costs up to 3/4 ulp, a mode kept as one float 1 ulp.
+/// Rounding the larger side from the rounded smaller one costs up to 3/4 ulp, a mode kept as one
+/// float 1 ulp.
 TEST(Beta, NarrowLawsRoundEachSideOnce) {
   std::mt19937_64 engine(0xc170fe95a6ee16c9u);
-  for (Shapes const shapes : {Shapes{1e6f, 1e6f}, Shapes{1e6f, 9e5f}, Shapes{9e5f, 1e6f}, Shapes{999999.0f, 1e6f}}) {
+  for (Shapes const shapes :
+       {Shapes{1e6f, 1e6f}, Shapes{1e6f, 9e5f}, Shapes{9e5f, 1e6f}, Shapes{999999.0f, 1e6f}}) {
     BetaLaw const law = make_beta_law(shapes.a, shapes.b);
     for (int i = 0; i < 20000; ++i) {
       Recorder source([&] {

@@ -89,7 +89,8 @@ TEST(Real, NegativeLogKeepsTwentyEightBits) {
   Numbers numbers(0x486408811c30e3afu);
   Largest largest;
   auto const check = [&](std::uint64_t n) {
-    TwoFloat const log = negative_log(static_cast<std::uint32_t>(n >> 32), static_cast<std::uint32_t>(n));
+    TwoFloat const log =
+        negative_log(static_cast<std::uint32_t>(n >> 32), static_cast<std::uint32_t>(n));
     ASSERT_GT(log.hi, 0.0f) << n;
     ASSERT_EQ(log.hi, log.hi + log.lo) << n;
     largest.relative(sum(log), exact_negative_log(n));
@@ -97,11 +98,14 @@ TEST(Real, NegativeLogKeepsTwentyEightBits) {
   for (int i = 0; i < samples; ++i) {
     std::uint64_t const n = numbers.bits();
     check(n);
-    check(n >> (numbers.bits() & 63u));                             // U near 0
-    check(~(n >> (numbers.bits() & 63u)));                          // U near 1
-    check(0xb504f333f9de6484u + (n >> (numbers.bits() & 63u)) / 8);  // about sqrt(1/2), where the exponent steps
+    check(n >> (numbers.bits() & 63u));     // U near 0
+    check(~(n >> (numbers.bits() & 63u)));  // U near 1
+    check(0xb504f333f9de6484u +
+          (n >> (numbers.bits() & 63u)) / 8);  // about sqrt(1/2), where the exponent steps
   }
-  for (std::uint64_t const n : {0ull, 1ull, 2ull, ~0ull, 0x7fffffffffffffffull, 0x8000000000000000ull}) check(n);
+  for (std::uint64_t const n :
+       {0ull, 1ull, 2ull, ~0ull, 0x7fffffffffffffffull, 0x8000000000000000ull})
+    check(n);
   EXPECT_LE(largest.error(), 0x1p-28);
 }
 
@@ -110,9 +114,11 @@ TEST(Real, LogarithmsAgreeWithLongDouble) {
   Largest defect, log1p;
   long double log = 0;
   for (int i = 0; i < samples; ++i) {
-    for (float const x : {numbers.between(-0.5f, 1.0f), numbers.magnitude(1e-6f, 1.0f), -numbers.magnitude(1e-6f, 0.5f)}) {
+    for (float const x : {numbers.between(-0.5f, 1.0f), numbers.magnitude(1e-6f, 1.0f),
+                          -numbers.magnitude(1e-6f, 0.5f)}) {
       long double const exact = x;
-      long double const near_zero = exact * exact * (0.5L - exact * (1.0L / 3 - exact * (0.25L - exact * 0.2L)));
+      long double const near_zero =
+          exact * exact * (0.5L - exact * (1.0L / 3 - exact * (0.25L - exact * 0.2L)));
       defect.relative(log_defect(x), std::fabs(x) < 1e-4f ? near_zero : exact - std::log1p(exact));
     }
     float const large = numbers.magnitude(1e-12f, 1e13f);
@@ -129,14 +135,17 @@ TEST(Real, DecayKeepsItsDigitsAtBothEnds) {
   Numbers numbers(0x8c9df35f13d06af7u);
   Largest scaled, lost, excess;
   for (int i = 0; i < samples; ++i) {
-    float const hi = (i & 1) != 0 ? numbers.between(0.0f, 159.9f) : numbers.magnitude(1e-12f, 20.0f);
+    float const hi =
+        (i & 1) != 0 ? numbers.between(0.0f, 159.9f) : numbers.magnitude(1e-12f, 20.0f);
     TwoFloat const x = two_sum(hi, hi * numbers.between(-0x1p-25f, 0x1p-25f));
     Decay const e = decay(x);
-    scaled.relative(std::ldexp(static_cast<long double>(e.mantissa), -e.halvings), std::exp(-sum(x)));
+    scaled.relative(std::ldexp(static_cast<long double>(e.mantissa), -e.halvings),
+                    std::exp(-sum(x)));
     lost.relative(e.lost, -std::expm1(-sum(x)));
     long double const y = sum(x);
-    excess.relative(e.excess, y < 1e-3L ? y * y * (0.5L - y * (1.0L / 6 - y * (1.0L / 24 - y / 120)))
-                                        : std::expm1(-y) + y);
+    excess.relative(e.excess, y < 1e-3L
+                                  ? y * y * (0.5L - y * (1.0L / 6 - y * (1.0L / 24 - y / 120)))
+                                  : std::expm1(-y) + y);
     ASSERT_NEAR(e.value, halved(e.mantissa, e.halvings), 0x1p-149f);  // subnormals may round twice
   }
   EXPECT_LE(scaled.error(), 1.2e-7);
@@ -171,7 +180,9 @@ TEST(Real, SineSquaredAgreesWithLongDouble) {
     check(word);
     check(word >> (numbers.bits() & 31u));
   }
-  for (std::uint32_t const word : {0u, 1u, 0x7fffffffu, 0x80000000u, 0xffffff7fu, 0xffffff80u, 0xffffffffu}) check(word);
+  for (std::uint32_t const word :
+       {0u, 1u, 0x7fffffffu, 0x80000000u, 0xffffff7fu, 0xffffff80u, 0xffffffffu})
+    check(word);
   EXPECT_LE(largest.error(), 4.5e-7);
 }
 
