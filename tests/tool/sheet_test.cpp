@@ -97,7 +97,9 @@ TEST(Sheet, AnExampleIsWhatTheRowReads) {
   data.images = {DType::u8, {2, 1, 2, 1}, cli::Bytes(4)};
   for (std::size_t i = 0; i < 4; ++i) data.images.bytes.data[i] = static_cast<std::byte>(i);
   data.class_names = {"cat", "dog"};
-  data.labels = cli::Labels{{DType::i64, {2}, cli::Bytes(16)}, "y.npy"};
+  cli::Labels& labels = data.labels.emplace();
+  labels.values = {DType::i64, {2}, cli::Bytes(16)};
+  labels.file = "y.npy";
   std::int64_t const ids[] = {1, 0};
   std::memcpy(data.labels->values.bytes.data.get(), ids, sizeof ids);
   std::vector<Row> rows = {{1, 1.0f, 0.0f, 0.5f, 1, {{0, 1}, {1, 2}}}, {1, 1, 1, 1, 0, {}}};
