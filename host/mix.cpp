@@ -125,8 +125,8 @@ void step_into(Mixed out, Originals in, Plan& plan, Queue queue) {
   check_queue(state.device, queue);
   MixJob const images = out_of_place(out.images, in.images, state);
   bool const second = in.images.partners.present();
-  require(second == in.labels.partners.present(), second ? "labels.partners" : "partners",
-          ": missing, a second batch brings both images and labels");
+  require(second == in.labels.partners.present(),
+          "labels.partners: a second batch brings both images and labels");
   std::vector<NamedTensor> read{{"out", out.images}, {"images", in.images.own}};
   if (second) read.push_back({"partners", in.images.partners});
   run(Where::out_of_place, images, labels_beside(out, in.labels, in.rule, read, state), state,

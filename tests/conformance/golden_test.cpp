@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "mixfuse/mixfuse.hpp"
-#include "tests/support/device.hpp"
+#include "tests/support/require_gpu.hpp"
 
 namespace mixfuse::test {
 namespace {
@@ -77,7 +77,9 @@ std::string drawn(Case const& c) {
   return text.str();
 }
 
-TEST(Golden, DrawnRowsAreThoseOfTheStreamVersion) {
+class Golden : public OnDevice {};
+
+TEST_F(Golden, DrawnRowsAreThoseOfTheStreamVersion) {
   std::string const path =
       MIXFUSE_TESTS_DIR "/golden/stream_" + std::to_string(stream_version()) + ".txt";
   std::ifstream file(path);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/maths/beta.hpp"
+#include "tests/support/require_gpu.hpp"
 
 namespace mixfuse::maths {
 namespace {
@@ -96,7 +97,9 @@ bool same(BetaLaw const& x, BetaLaw const& y) {
          same(x.right, y.right);
 }
 
-TEST(BetaOnDevice, LawsHaveTheHostsBits) {
+class BetaOnDevice : public mixfuse::test::OnDevice {};
+
+TEST_F(BetaOnDevice, LawsHaveTheHostsBits) {
   for (Shapes const shapes : shapes_tested) {
     for (bool const turned : {false, true}) {
       float const a = turned ? shapes.b : shapes.a, b = turned ? shapes.a : shapes.b;
@@ -108,7 +111,7 @@ TEST(BetaOnDevice, LawsHaveTheHostsBits) {
   }
 }
 
-TEST(BetaOnDevice, DrawsHaveTheHostsBits) {
+TEST_F(BetaOnDevice, DrawsHaveTheHostsBits) {
   std::vector<Words> const words = words_tested();
   int const draws = static_cast<int>(words.size() - most_tries + 1);
   Shared<Words> on_device(words.size());

@@ -76,7 +76,7 @@ TYPED_TEST(Half, IsRoundedOnceToNearestEven) {
       }
     }
   }
-  for (std::uint64_t bits = 0; bits <= 0xffffffff; bits += long_run() ? 97 : 4099) {
+  for (std::uint64_t bits = 0; bits <= 0xffffffff; bits += long_run() ? 97u : 4099u) {
     check(static_cast<std::uint32_t>(bits));
   }
   for (std::uint32_t const bits :
@@ -195,7 +195,7 @@ TEST(Blend, OfWhatIsNotFiniteIsAsTheTableSays) {
 TEST(Blended, HalvesAreTheFloatFormulaRoundedOnce) {
   for (std::uint32_t k = 1; k < 64; ++k) {
     float const weight = static_cast<float>(k) / 64 + (k % 2 == 0 ? 0x1p-13f : 0);
-    for (std::uint32_t bits = 0; bits < 65536; bits += long_run() ? 1 : 5) {
+    for (std::uint32_t bits = 0; bits < 65536; bits += long_run() ? 1u : 5u) {
       F16 const own{static_cast<std::uint16_t>(bits)},
           partner{static_cast<std::uint16_t>(65535 - bits)};
       float const mixed =
