@@ -55,6 +55,14 @@ void* operator new(std::size_t size) {
 void* operator new(std::size_t size, std::align_val_t alignment) {
   return here::allocate(size, static_cast<std::size_t>(alignment));
 }
+// std::stable_sort's buffer; a replaced delete must not meet a new that was not replaced.
+void* operator new(std::size_t size, std::nothrow_t const&) noexcept {
+  try {
+    return operator new(size);
+  } catch (std::bad_alloc const&) {
+    return nullptr;
+  }
+}
 void operator delete(void* memory) noexcept { here::release(memory); }
 void operator delete(void* memory, std::size_t) noexcept { here::release(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { here::release(memory); }
