@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mixfuse/mix.hpp"
 
+#include <cmath>
 #include <optional>
 
 #include "host/cuda.hpp"
@@ -35,10 +36,36 @@ MixJob job_of(TensorView const& out, ConstTensorView const& own, ConstTensorView
   job.walk = walk_of(out, own, partners);
   job.rows = state.rows;
   job.order = state.order;
+  job.permutation = state.traits.permutation;
+  job.boxes = state.traits.boxes;
+  job.flips = state.traits.flips;
   return job;
 }
 
-MixJob out_of_place(TensorView const& out, Samples const& in, Plan::State const& state) {
+/// Constants of the map from means and deviations in full-scale units.
+Affine affine_of(Normalise const& normalise, TensorView const& out, ConstTensorView const& images) {
+  Affine affine{};
+  if (normalise.channels == 0) return affine;
+  std::int64_t const channels = channels_of(images);
+  require(normalise.channels > 0 && normalise.channels <= max_channels &&
+              (normalise.channels == 1 || normalise.channels == channels),
+          "normalise.channels: ", normalise.channels, ", expected 1 or the images' ", channels);
+  require<unsupported>(out.dtype != DType::u8, "normalise: to u8, expected a float dtype");
+  double const full_scale = images.dtype == DType::u8 ? 255.0 : 1.0;
+  affine.channels = normalise.channels;
+  for (int c = 0; c < normalise.channels; ++c) {
+    double const mean = normalise.mean[c], deviation = normalise.std[c];
+    require(std::isfinite(mean), "normalise.mean[", c, "]: ", mean, ", expected a finite number");
+    require(std::isfinite(deviation) && deviation > 0.0, "normalise.std[", c, "]: ", deviation,
+            ", expected above 0");
+    affine.scale[c] = 1.0 / (full_scale * deviation);
+    affine.shift[c] = -mean / deviation;
+  }
+  return affine;
+}
+
+MixJob out_of_place(TensorView const& out, Samples const& in, Normalise const& normalise,
+                    Plan::State const& state) {
   require(state.drawn, "plan: holds no rows");
   bool const second = in.partners.present();
   ConstTensorView const& partners = second ? in.partners : in.own;
@@ -57,6 +84,7 @@ MixJob out_of_place(TensorView const& out, Samples const& in, Plan::State const&
                        "and f32 to f16, bf16");
   MixJob job = job_of(out, in.own, partners, state);
   job.second = second;
+  job.affine = affine_of(normalise, out, in.own);
   return job;
 }
 
@@ -65,7 +93,7 @@ MixJob in_place(TensorView const& images, Plan::State const& state) {
   check_images("images", images, Access::write, state);
   require<unsupported>(with_dtype(images.dtype, [](auto) {}), "images: ", name_of(images.dtype),
                        ", expected u8, f16, bf16, f32 or f64");
-  require(state.is_permutation,
+  require(state.traits.permutation,
           "plan: a sample is the partner of two, or partners were given; such a plan cannot be "
           "applied in place");
   return job_of(images, images, images, state);
@@ -106,10 +134,14 @@ void run(Where where, MixJob const& images, std::optional<LabelJob> const& label
 }  // namespace
 
 void mix_into(TensorView out, Samples in, Plan& plan, Queue queue) {
+  mix_into(out, in, Normalise{}, plan, queue);
+}
+
+void mix_into(TensorView out, Samples in, Normalise const& normalise, Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  run(Where::out_of_place, out_of_place(out, in, state), std::nullopt, state, queue);
+  run(Where::out_of_place, out_of_place(out, in, normalise, state), std::nullopt, state, queue);
 }
 
 void mix_in_place(TensorView images, Plan& plan, Queue queue) {
@@ -123,7 +155,7 @@ void step_into(Mixed out, Originals in, Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  MixJob const images = out_of_place(out.images, in.images, state);
+  MixJob const images = out_of_place(out.images, in.images, in.normalise, state);
   bool const second = in.images.partners.present();
   require(second == in.labels.partners.present(),
           "labels.partners: a second batch brings both images and labels");

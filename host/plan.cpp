@@ -6,9 +6,10 @@
 #include <cstring>
 #include <limits>
 #include <new>
-#include <optional>
+#include <numeric>
 #include <ostream>
 #include <string>
+#include <utility>
 
 #include "host/cuda.hpp"
 #include "host/tensor.hpp"
@@ -236,11 +237,21 @@ PlanJob job_of(Plan::State const& state, Spec const& spec, Extents const& batch,
 }
 
 /// What is true of the plan once the job is queued.
-void commit(Plan::State& state, Extents const& batch, bool is_permutation, bool flips) {
+void commit(Plan::State& state, Extents const& batch, RowTraits traits) {
   state.extents = batch;
   state.drawn = true;
-  state.is_permutation = is_permutation;
-  state.flips = flips;
+  state.traits = traits;
+}
+
+/// Of rows drawn by the spec.
+RowTraits traits_of(Spec const& spec) {
+  RowTraits traits;
+  traits.permutation = spec.pairing != Pairing::replacement && spec.pairing != Pairing::given;
+  for (Choice const& choice : spec.policies) {
+    traits.boxes = traits.boxes || std::holds_alternative<CutMix>(choice.policy);
+  }
+  traits.flips = spec.flip > 0.0f;
+  return traits;
 }
 
 void run(Plan::State& state, PlanJob const& job, Queue queue) {
@@ -254,15 +265,20 @@ void run(Plan::State& state, PlanJob const& job, Queue queue) {
   }
 }
 
-/// The order of the cycles of rows made by hand; none when a partner occurs twice.
-std::optional<std::vector<std::int32_t>> order_of(Row const* rows, std::int64_t samples) {
-  auto const count = static_cast<std::size_t>(samples);
-  std::vector<bool> taken(count), placed(count);
-  for (std::size_t i = 0; i < count; ++i) {
+bool is_permutation(Row const* rows, std::int64_t samples) {
+  std::vector<bool> taken(static_cast<std::size_t>(samples));
+  for (std::int64_t i = 0; i < samples; ++i) {
     auto const partner = static_cast<std::size_t>(rows[i].partner);
-    if (taken[partner]) return std::nullopt;
+    if (taken[partner]) return false;
     taken[partner] = true;
   }
+  return true;
+}
+
+/// The samples of rows made by hand, cycle by cycle.
+std::vector<std::int32_t> cycle_order(Row const* rows, std::int64_t samples) {
+  auto const count = static_cast<std::size_t>(samples);
+  std::vector<bool> placed(count);
   std::vector<std::int32_t> order;
   order.reserve(count);
   for (std::size_t start = 0; start < count; ++start) {
@@ -273,6 +289,17 @@ std::optional<std::vector<std::int32_t>> order_of(Row const* rows, std::int64_t 
       order.push_back(ends ? ~sample : sample);
     }
   }
+  return order;
+}
+
+/// Where there are no cycles, samples with one partner stand together, so that it is read once.
+std::vector<std::int32_t> partner_order(Row const* rows, std::int64_t samples) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(samples));
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return std::pair(rows[a].partner, a) < std::pair(rows[b].partner, b);
+  });
+  for (std::int32_t& sample : order) sample = ~sample;
   return order;
 }
 
@@ -364,7 +391,7 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw, Qu
   require(spec.pairing != Pairing::given, "spec.pairing: given, expected with the call that takes ",
           "partners");
   run(state, job_of(state, spec, batch, draw), queue);
-  commit(state, batch, spec.pairing != Pairing::replacement, spec.flip > 0.0f);
+  commit(state, batch, traits_of(spec));
 }
 
 void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
@@ -390,7 +417,7 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
     }
   }
   run(state, job, queue);
-  commit(state, batch, false, spec.flip > 0.0f);
+  commit(state, batch, traits_of(spec));
 }
 
 void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Queue queue) {
@@ -401,22 +428,25 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
   check_draw(draw, batch.samples);
   require(rows != nullptr || batch.samples == 0, "rows: null pointer with ", batch.samples,
           " samples");
-  bool flips = false;
+  RowTraits traits;
   for (std::int64_t i = 0; i < batch.samples; ++i) {
     check_row(rows[i], i, batch);
-    flips = flips || rows[i].flip != 0;
+    traits.flips = traits.flips || rows[i].flip != 0;
+    traits.boxes = traits.boxes || rows[i].inside != rows[i].outside;
   }
-  auto const order = order_of(rows, batch.samples);
+  traits.permutation = is_permutation(rows, batch.samples);
+  auto const order =
+      traits.permutation ? cycle_order(rows, batch.samples) : partner_order(rows, batch.samples);
   auto const count = static_cast<std::size_t>(batch.samples);
   on_device(state, [&] {
     check_no_capture(state.device, queue, "rows cannot be uploaded");
     copy(state.device, &state.header->step, &draw.step, sizeof draw.step, queue);
     copy(state.device, state.rows, rows, count * sizeof(Row), queue);
-    if (order) copy(state.device, state.order, order->data(), count * sizeof(std::int32_t), queue);
+    copy(state.device, state.order, order.data(), count * sizeof(std::int32_t), queue);
     // A copy from pageable memory may still read it.
     if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
   });
-  commit(state, batch, order.has_value(), flips);
+  commit(state, batch, traits);
 }
 
 std::vector<Row> read_rows(Plan const& plan, Queue queue) {

@@ -9,6 +9,13 @@
 
 namespace mixfuse {
 
+/// What the host knows of rows that it has not seen.
+struct RowTraits {
+  bool permutation = false;  // each sample is the partner of one: can be mixed in place
+  bool boxes = false;        // some row may have a box
+  bool flips = false;        // some row may be mirrored
+};
+
 struct Plan::State {
   std::int64_t capacity = 0;
   Device device;
@@ -23,9 +30,8 @@ struct Plan::State {
   std::size_t workspace_size = 0;
 
   Extents extents;
-  bool drawn = false;           // holds a batch's rows
-  bool is_permutation = false;  // each sample is the partner of one: can be mixed in place
-  bool flips = false;           // some row may be mirrored
+  bool drawn = false;  // holds a batch's rows
+  RowTraits traits;
   std::atomic<bool> busy{false};
 
   ~State();

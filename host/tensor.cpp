@@ -215,6 +215,11 @@ Layout layout_of(char const* name, ConstTensorView const& images) {
   return images.layout;
 }
 
+std::int64_t channels_of(ConstTensorView const& images) {
+  int const axis = axes_of(layout_of("images", images)).channel;
+  return axis < 0 ? 1 : images.shape[axis];
+}
+
 Extents extents_of(ConstTensorView const& images) {
   Layout const layout = layout_of("images", images);
   Axes const axes = axes_of(layout);

@@ -17,6 +17,8 @@ std::string shape_of(ConstTensorView const& view);
 
 std::int64_t elements_of(ConstTensorView const& view);
 Layout layout_of(char const* name, ConstTensorView const& images);
+/// 1 where the layout has no channel axis.
+std::int64_t channels_of(ConstTensorView const& images);
 
 enum class Access { read, write };
 

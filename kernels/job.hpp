@@ -6,6 +6,7 @@
 
 #include "kernels/maths/beta.hpp"
 #include "mixfuse/label.hpp"
+#include "mixfuse/mix.hpp"
 #include "mixfuse/plan.hpp"
 #include "mixfuse/tensor.hpp"
 
@@ -36,7 +37,7 @@ struct Policy {
 struct PlanJob {
   PlanHeader* header;
   Row* rows;
-  std::int32_t* order;  // samples in the order of their cycles; ~sample ends a cycle
+  std::int32_t* order;  // every sample once, cycle by cycle; ~sample ends a cycle
   void* workspace;      // for the sort
   std::size_t workspace_size;
   std::int32_t samples;
@@ -59,13 +60,20 @@ struct PlanJob {
 /// t or f), and the grain, which is the channel where it lies inside a line's element (nhwc).
 /// Absent axes have extent 1.
 struct Walk {
-  static constexpr int axes = 6, line = 4, grain = 5;
+  static constexpr int axes = 6, planar_channel = 1, line = 4, grain = 5;
   std::int64_t extent[axes];
   std::int64_t out[axes];  // strides, in elements
   std::int64_t own[axes];
   std::int64_t partners[axes];
   std::int8_t box_axis[axes];  // index into Box, or -1
   std::int64_t elements;       // of a sample
+};
+
+/// out = fma(mixed, scale, shift); channels 0: as mixed, 1: one map for all.
+struct Affine {
+  int channels;
+  double scale[max_channels];
+  double shift[max_channels];
 };
 
 struct MixJob {
@@ -80,8 +88,12 @@ struct MixJob {
   std::int64_t own_pitch;
   std::int64_t partners_pitch;
   Walk walk;
+  Affine affine;
   Row const* rows;
-  std::int32_t const* order;  // in place only
+  std::int32_t const* order;
+  bool permutation;  // the order runs along cycles: a sample's partner is the next in it
+  bool boxes;        // a row may have a box
+  bool flips;        // a row may be mirrored
 };
 
 /// A matrix (samples, columns) of labels or targets, strides in elements.

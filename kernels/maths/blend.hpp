@@ -19,6 +19,18 @@ MIXFUSE_HD inline T blend(T weight, T own, T partner) {
   return mixed == mixed ? mixed : static_cast<T>(float_of(0x7fc00000));
 }
 
+/// One affine map, of a channel.
+template <class R>
+struct Map {
+  R scale, shift;
+};
+
+template <class R>
+MIXFUSE_HD inline R mapped(Map<R> map, R x) {
+  R const y = std::fma(x, map.scale, map.shift);
+  return y == y ? y : static_cast<R>(float_of(0x7fc00000));
+}
+
 /// An output element of own and partner as they lie in memory. Weights 1 and 0 copy.
 template <class Out, class In>
 MIXFUSE_HD inline Out copied(In x) {
@@ -33,6 +45,18 @@ template <class Out, class In>
 MIXFUSE_HD inline Out blended(float weight, In own, In partner) {
   using R = Real<In>;
   return narrow<Out>(blend<R>(static_cast<R>(weight), widen(own), widen(partner)));
+}
+
+/// The same, normalised: a copy too is rounded once.
+template <class Out, class In>
+MIXFUSE_HD inline Out copied(In x, Map<Real<In>> map) {
+  return narrow<Out>(mapped(map, widen(x)));
+}
+
+template <class Out, class In>
+MIXFUSE_HD inline Out blended(float weight, In own, In partner, Map<Real<In>> map) {
+  using R = Real<In>;
+  return narrow<Out>(mapped(map, blend<R>(static_cast<R>(weight), widen(own), widen(partner))));
 }
 
 }  // namespace mixfuse::maths

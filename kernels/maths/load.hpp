@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/job.hpp"
+#include "kernels/maths/blend.hpp"
 #include "kernels/maths/hd.hpp"
 
 namespace mixfuse::maths {
@@ -48,6 +49,17 @@ MIXFUSE_HD inline bool is_inside(Walk const& walk, Box const& box, Place const& 
 /// Weight of the own sample at an element of the output.
 MIXFUSE_HD inline float weight_at(Walk const& walk, Row const& row, Place const& place) {
   return is_inside(walk, row.box, place) ? row.inside : row.outside;
+}
+
+/// An output element's channel.
+MIXFUSE_HD inline std::int64_t channel_of(Place const& place) {
+  return place.at[Walk::planar_channel] + place.at[Walk::grain];  // one of them is absent
+}
+
+template <class R>
+MIXFUSE_HD inline Map<R> map_of(Affine const& affine, std::int64_t channel) {
+  std::int64_t const at = affine.channels == 1 ? 0 : channel;
+  return {static_cast<R>(affine.scale[at]), static_cast<R>(affine.shift[at])};
 }
 
 /// A row as it is read: a sample that is its own partner is copied.
