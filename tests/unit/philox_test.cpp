@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/maths/philox.hpp"
 
+// cuRAND's header has a function of this name too.
+#define mulhilo32 random123_mulhilo32
 #include <Random123/philox.h>
+#undef mulhilo32
+
 #include <gtest/gtest.h>
 
 #include <array>
