@@ -39,6 +39,7 @@ MixJob job_of(TensorView const& out, ConstTensorView const& own, ConstTensorView
   job.permutation = state.traits.permutation;
   job.boxes = state.traits.boxes;
   job.flips = state.traits.flips;
+  job.runs = {job.samples, job.samples};
   return job;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/maths/beta.hpp"
+#include "kernels/maths/hd.hpp"
 #include "mixfuse/label.hpp"
 #include "mixfuse/mix.hpp"
 #include "mixfuse/plan.hpp"
@@ -60,7 +61,7 @@ struct PlanJob {
 /// t or f), and the grain, which is the channel where it lies inside a line's element (nhwc).
 /// Absent axes have extent 1.
 struct Walk {
-  static constexpr int axes = 6, planar_channel = 1, line = 4, grain = 5;
+  static constexpr int axes = 6, planar_channel = 1, d = 2, h = 3, line = 4, grain = 5;
   std::int64_t extent[axes];
   std::int64_t out[axes];  // strides, in elements
   std::int64_t own[axes];
@@ -74,6 +75,18 @@ struct Affine {
   int channels;
   double scale[max_channels];
   double shift[max_channels];
+};
+
+/// Stretches of the order that no cycle leaves: `first` positions, then `size` each.
+struct Runs {
+  std::int64_t first, size;
+
+  [[nodiscard]] MIXFUSE_HD std::int64_t begin(std::int64_t run) const {
+    return run == 0 ? 0 : first + (run - 1) * size;
+  }
+  [[nodiscard]] MIXFUSE_HD std::int64_t count(std::int64_t samples) const {
+    return samples <= first ? 1 : 1 + (samples - first + size - 1) / size;
+  }
 };
 
 struct MixJob {
@@ -94,6 +107,7 @@ struct MixJob {
   bool permutation;  // the order runs along cycles: a sample's partner is the next in it
   bool boxes;        // a row may have a box
   bool flips;        // a row may be mirrored
+  Runs runs;
 };
 
 /// A matrix (samples, columns) of labels or targets, strides in elements.

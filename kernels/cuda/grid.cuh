@@ -16,22 +16,109 @@ struct Shape {
   unsigned block, grid;
 };
 
+/// The block that tests ask for, if it is a smaller one.
+inline int forced_block(int block) {
+  int const forced = detail::launch_override().block;
+  return forced > 0 ? std::min(forced, block) : block;
+}
+
 /// `block` threads, and as many blocks as items(block) pieces of work; loops over the grid do what
 /// a grid cannot hold.
 template <class Items>
 Shape shape_for(int block, Items const& items) {
-  auto const& forced = detail::launch_override();
-  if (forced.block > 0) block = std::min(forced.block, block);
-  std::int64_t const most = forced.grid > 0 ? forced.grid : 2147483647;
+  block = forced_block(block);
+  int const forced = detail::launch_override().grid;
+  std::int64_t const most = forced > 0 ? forced : 2147483647;
   std::int64_t const grid = std::clamp<std::int64_t>(items(block), 1, most);
   return {static_cast<unsigned>(block), static_cast<unsigned>(grid)};
 }
 
+/// What the current device is like.
+struct DeviceFacts {
+  int processors = 1, l2 = 0, major = 0;
+};
+
+inline cudaError_t ask(DeviceFacts& facts) {
+  int device = 0;
+  cudaError_t code = cudaGetDevice(&device);
+  auto const get = [&](int& value, cudaDeviceAttr attribute) {
+    if (code == cudaSuccess) code = cudaDeviceGetAttribute(&value, attribute, device);
+  };
+  get(facts.processors, cudaDevAttrMultiProcessorCount);
+  get(facts.l2, cudaDevAttrL2CacheSize);
+  get(facts.major, cudaDevAttrComputeCapabilityMajor);
+  return code;
+}
+
+/// The pieces of a mix: panels of columns, in each all segments of the order, in each the panel's
+/// columns, a block at a time; then tiles of labels.
+struct Tiling {
+  std::int64_t columns, panel, blocks, segments, images, items;
+};
+
+/// A segment's columns [column, end) are the block's.
+struct Tile {
+  std::int64_t segment, column, end;
+};
+
+__device__ inline Tile tile_at(Tiling const& tiling, std::int64_t item) {
+  std::int64_t const row = item / tiling.blocks;
+  std::int64_t const panel = row / tiling.segments;
+  std::int64_t const begin = panel * tiling.panel;
+  std::int64_t const end = begin + tiling.panel;
+  return {row - panel * tiling.segments, begin + (item - row * tiling.blocks) * blockDim.x,
+          end < tiling.columns ? end : tiling.columns};
+}
+
+constexpr std::int64_t up(std::int64_t count, std::int64_t unit) {
+  return (count + unit - 1) / unit;
+}
+
+/// The largest block that wastes at most an eighth of its threads on a sample's last columns.
+inline int block_for(std::int64_t columns) {
+  int block = 256;
+  while (block > 32 && up(columns, block) * block - columns > columns / 8) block /= 2;
+  return block;
+}
+
+/// Panels of at most `widest` columns, in whole blocks and about equal.
+inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64_t widest,
+                         std::int64_t labels, int block) {
+  if (detail::launch_override().panel > 0) widest = detail::launch_override().panel;
+  std::int64_t const all = up(columns, block);
+  std::int64_t const panels =
+      std::max<std::int64_t>(1, up(all, std::max<std::int64_t>(1, widest / block)));
+  Tiling tiling{};
+  tiling.columns = columns;
+  tiling.blocks = std::max<std::int64_t>(1, up(all, panels));
+  tiling.panel = tiling.blocks * block;
+  tiling.segments = segments;
+  tiling.images = columns == 0 ? 0 : up(columns, tiling.panel) * segments * tiling.blocks;
+  tiling.items = tiling.images + labels;
+  return tiling;
+}
+
+/// Blocks of a kernel that the launch allows to start early wait here before they read anything.
+__device__ inline void wait_for_the_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+enum class Start { after_the_kernel_before, beside_the_kernel_before };
+
 /// Reports the launch itself, so that an error which was pending before stays the caller's.
 template <class... Parameters>
-cudaError_t launch(void (*kernel)(Parameters...), Shape shape, std::size_t shared,
+cudaError_t launch(Start start, void (*kernel)(Parameters...), Shape shape, std::size_t shared,
                    cudaStream_t stream, std::type_identity_t<Parameters> const&... arguments) {
   cudaLaunchConfig_t config{};
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  if (start == Start::beside_the_kernel_before) {
+    config.attrs = &early;
+    config.numAttrs = 1;
+  }
   config.gridDim = dim3(shape.grid);
   config.blockDim = dim3(shape.block);
   config.dynamicSmemBytes = shared;
@@ -39,6 +126,12 @@ cudaError_t launch(void (*kernel)(Parameters...), Shape shape, std::size_t share
   void const* pointers[] = {&arguments...};
   return cudaLaunchKernelExC(&config, reinterpret_cast<void const*>(kernel),
                              const_cast<void**>(pointers));
+}
+
+template <class... Parameters>
+cudaError_t launch(void (*kernel)(Parameters...), Shape shape, std::size_t shared,
+                   cudaStream_t stream, std::type_identity_t<Parameters> const&... arguments) {
+  return launch(Start::after_the_kernel_before, kernel, shape, shared, stream, arguments...);
 }
 
 }  // namespace mixfuse::cuda

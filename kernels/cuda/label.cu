@@ -5,16 +5,16 @@
 namespace mixfuse::cuda {
 namespace {
 
-__global__ void __launch_bounds__(256) label_kernel(__grid_constant__ LabelJob const job) {
-  std::int64_t const items = label_items(job, blockDim.x);
-  for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) label_item(job, item);
+__global__ void __launch_bounds__(256)
+    label_kernel(__grid_constant__ LabelJob const job, std::int64_t const tiles) {
+  for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) label_tile(job, tile);
 }
 
 }  // namespace
 
 int label(LabelJob const& job, CUstream_st* stream) {
-  return launch(label_kernel, shape_for(256, [&](int block) { return label_items(job, block); }), 0,
-                stream, job);
+  Shape const shape = shape_for(256, [&](int block) { return label_tiles(job, block); });
+  return launch(label_kernel, shape, 0, stream, job, label_tiles(job, shape.block));
 }
 
 }  // namespace mixfuse::cuda

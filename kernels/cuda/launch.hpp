@@ -7,6 +7,8 @@ namespace mixfuse::detail {
 struct LaunchOverride {
   int block = 0;
   int grid = 0;
+  int segment = 0;  // samples of the order that a thread mixes at once: 1, 2, 4 or 8
+  int panel = 0;    // columns that a panel has at most
 };
 
 LaunchOverride& launch_override() noexcept;  // of the calling thread

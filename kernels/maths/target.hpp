@@ -32,13 +32,6 @@ MIXFUSE_HD inline bool is_bad(LabelJob const& job, std::int64_t id) {
   return !is_ignored(job, id) && (id < 0 || id >= job.classes);
 }
 
-/// Smoothed one-hot value of column k. Columns are compared with the id, never indexed by it, so
-/// that a bad one cannot reach outside.
-MIXFUSE_HD inline float one_hot(LabelJob const& job, std::int64_t id, std::int64_t column) {
-  if (is_ignored(job, id) || is_bad(job, id)) return 0.0f;
-  return id == column ? job.on : job.off;
-}
-
 /// An element of label rows, f32 or narrower, bool included.
 MIXFUSE_HD inline float load_value(Matrix<void const> const& rows, std::int64_t at) {
   switch (rows.dtype) {
@@ -73,17 +66,45 @@ MIXFUSE_HD inline void store_value(Matrix<void> const& out, std::int64_t at, flo
   }
 }
 
+/// Weight of the own label.
+MIXFUSE_HD inline float label_weight(LabelJob const& job, Row const& row, std::int64_t sample) {
+  return !job.second && row.partner == sample ? 1.0f : row.label;
+}
+
+/// The dense targets of a row of class ids: one of four values. Columns are compared with the ids,
+/// never indexed by them, so that a bad one cannot reach outside.
+struct OneHots {
+  std::int64_t own, partner;
+  float neither, at_own, at_partner, at_both;
+
+  MIXFUSE_HD float at(std::int64_t column) const {
+    bool const is_own = column == own, is_partner = column == partner;
+    return is_own ? (is_partner ? at_both : at_own) : is_partner ? at_partner : neither;
+  }
+};
+
+MIXFUSE_HD inline OneHots one_hots(LabelJob const& job, Row const& row, std::int64_t sample) {
+  OneHots hots;
+  hots.own = load_id(job.own, sample);
+  hots.partner = load_id(job.partners, row.partner);
+  auto const counts = [&](std::int64_t id) { return !is_ignored(job, id) && !is_bad(job, id); };
+  bool const own = counts(hots.own), partner = counts(hots.partner);
+  float const own_on = own ? job.on : 0.0f, own_off = own ? job.off : 0.0f;
+  float const partner_on = partner ? job.on : 0.0f, partner_off = partner ? job.off : 0.0f;
+  float const l = label_weight(job, row, sample);
+  hots.neither = mixed(l, own_off, partner_off);
+  hots.at_own = mixed(l, own_on, partner_off);
+  hots.at_partner = mixed(l, own_off, partner_on);
+  hots.at_both = mixed(l, own_on, partner_on);
+  return hots;
+}
+
 /// One element of dense targets.
 MIXFUSE_HD inline void dense_target(LabelJob const& job, Row const& row, std::int64_t sample,
                                     std::int64_t column) {
   std::int64_t const at = sample * job.out.stride[0] + column * job.out.stride[1];
-  float const l = !job.second && row.partner == sample ? 1.0f : row.label;
-  if (job.ids) {
-    float const own = one_hot(job, load_id(job.own, sample), column);
-    float const partner = one_hot(job, load_id(job.partners, row.partner), column);
-    store_value(job.out, at, mixed(l, own, partner));
-    return;
-  }
+  if (job.ids) return store_value(job.out, at, one_hots(job, row, sample).at(column));
+  float const l = label_weight(job, row, sample);
   std::int64_t const own_at = sample * job.own.stride[0] + column * job.own.stride[1];
   std::int64_t const partner_at =
       row.partner * job.partners.stride[0] + column * job.partners.stride[1];

@@ -14,7 +14,9 @@ namespace {
 
 class Forced {
  public:
-  Forced(int block, int grid) { detail::launch_override() = {block, grid}; }
+  Forced(int block, int grid, int segment = 0, int panel = 0) {
+    detail::launch_override() = {block, grid, segment, panel};
+  }
   ~Forced() { detail::launch_override() = {}; }
   Forced(Forced const&) = delete;
   Forced& operator=(Forced const&) = delete;
@@ -82,6 +84,103 @@ TEST_P(LaunchEach, StepsAreTheSameBytes) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Launches, LaunchEach, testing::ValuesIn(launches));
+
+/// How a sample is read and written: the kernels' columns, each with its own edges.
+struct Path {
+  char const* name;
+  Layout in, out;
+  Shape shape, out_shape;
+  Form form = {};
+};
+
+Path const paths[] = {
+    {"Vectors", Layout::nchw, Layout::nchw, {11, 3, 4, 32}, {11, 3, 4, 32}},
+    {"VectorsOverLineEnds", Layout::nchw, Layout::nchw, {11, 2, 8, 6}, {11, 2, 8, 6}},
+    {"VectorsOfPixels", Layout::nhwc, Layout::nhwc, {11, 4, 16, 3}, {11, 4, 16, 3}},
+    {"VectorsOfVolumes", Layout::ncdhw, Layout::ncdhw, {7, 2, 3, 5, 16}, {7, 2, 3, 5, 16}},
+    {"VectorsOfVideo", Layout::ntchw, Layout::ntchw, {7, 2, 3, 5, 16}, {7, 2, 3, 5, 16}},
+    {"VectorsOfSignals", Layout::nct, Layout::nct, {11, 3, 64}, {11, 3, 64}},
+    {"VectorsOfFeatures", Layout::nf, Layout::nf, {11, 160}, {11, 160}},
+    {"PaddedVectors", Layout::nchw, Layout::nchw, {7, 3, 4, 16}, {7, 3, 4, 16}, {16, 16, 1}},
+    {"Planes", Layout::nhwc, Layout::nchw, {11, 5, 32, 3}, {11, 3, 5, 32}},
+    {"PlanesOverLineEnds", Layout::nhwc, Layout::nchw, {11, 8, 6, 3}, {11, 3, 8, 6}},
+    {"PlanesToPixels", Layout::nchw, Layout::nhwc, {11, 3, 4, 16}, {11, 4, 16, 3}},
+    {"Elements", Layout::nchw, Layout::nchw, {11, 3, 7, 5}, {11, 3, 7, 5}},
+    {"ShiftedElements", Layout::nchw, Layout::nchw, {7, 3, 4, 16}, {7, 3, 4, 16}, {1, 0, 1}},
+    {"StridedElements", Layout::nchw, Layout::nchw, {5, 2, 4, 16}, {5, 2, 4, 16}, {0, 1, 2}},
+};
+
+/// Blocks, grids and panels differ from kind to kind, so that each meets every segment.
+struct Kind {
+  char const* name;
+  int block, grid, panel;
+};
+
+constexpr Kind kinds[] = {
+    {"mixup", 0, 0, 0}, {"cutmix", 32, 0, 32}, {"both", 64, 5, 64}, {"flipped", 0, 3, 32}};
+constexpr int segments[] = {1, 2, 4, 8};
+
+class PathEach : public OnDeviceWith<std::tuple<Path, DType>> {
+ protected:
+  /// Rows of a kind, over a permutation or not.
+  static std::vector<Row> rows_of(Kind const& kind, Extents const& extents, Partners partners) {
+    std::string const name = kind.name;
+    Random random(name.size());
+    auto rows = random_rows(extents, random, partners);
+    for (Row& row : rows) {
+      if (name != "flipped") row.flip = 0;
+      if (name == "mixup") row.inside = row.outside, row.box = {};
+      if (name == "cutmix") row.outside = 1.0f, row.inside = 0.0f;
+    }
+    return rows;
+  }
+};
+
+TEST_P(PathEach, IsTheSameBytesInSegmentsOfEveryLengthAndInPanels) {
+  auto const& [path, dtype] = GetParam();
+  Array const images = tagged(dtype, path.shape, path.in);
+  Extents const extents = extents_of_array(images);
+  for (DType const to : {dtype, DType::f16, DType::bf16, DType::f32}) {
+    bool const wider = to != dtype && (dtype == DType::u8 || dtype == DType::f32);
+    if (to != dtype && !wider) continue;
+    Output const out{to, path.out, path.out_shape, path.form};
+    for (Kind const& kind : kinds) {
+      for (Partners const partners : {Partners::permuted, Partners::any}) {
+        auto const rows = rows_of(kind, extents, partners);
+        Array const expected = mix_at(on_cpu(), {images}, rows, out, path.form);
+        for (int const segment : segments) {
+          if (partners == Partners::any && segment != 4) continue;
+          Forced const forced(kind.block, kind.grid, segment, kind.panel);
+          expect_same(mix_at(here(), {images}, rows, out, path.form), expected, "mixed");
+          if (HasFailure()) FAIL() << name_of(to) << ", " << kind.name << ", segment " << segment;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(PathEach, IsTheSameBytesInPlace) {
+  auto const& [path, dtype] = GetParam();
+  if (path.in != path.out) return;  // in place there is one layout
+  Array const images = tagged(dtype, path.shape, path.in);
+  Extents const extents = extents_of_array(images);
+  for (Kind const& kind : kinds) {
+    auto const rows = rows_of(kind, extents, Partners::permuted);
+    Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images, path.form), path.form);
+    Forced const forced(kind.block, kind.grid);
+    expect_same(mix_in_place_at(here(), images, rows, path.form), expected, kind.name);
+  }
+}
+
+std::string path_name(testing::TestParamInfo<std::tuple<Path, DType>> const& info) {
+  return std::string(std::get<0>(info.param).name) + "_" + name_of(std::get<1>(info.param));
+}
+
+INSTANTIATE_TEST_SUITE_P(Paths, PathEach,
+                         testing::Combine(testing::ValuesIn(paths),
+                                          testing::Values(DType::u8, DType::f16, DType::bf16,
+                                                          DType::f32, DType::f64)),
+                         path_name);
 
 }  // namespace
 }  // namespace mixfuse::test

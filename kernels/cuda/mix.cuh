@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cuda/column.cuh"
+#include "kernels/cuda/grid.cuh"
+#include "kernels/cuda/label.cuh"
+#include "kernels/dtypes.hpp"
+#include "kernels/job.hpp"
+#include "kernels/maths/load.hpp"
+
+namespace mixfuse::cuda {
+
+inline constexpr int mix_threads = 256;
+
+/// A position of the order, as all threads of a block read it.
+struct Entry {
+  std::int32_t sample;
+  Row row;
+  bool ends;  // its partner is the first sample of its cycle
+  bool partner_flip;
+  bool follows;  // its partner is the sample of the next entry
+};
+
+__device__ inline Entry entry_at(MixJob const& job, std::int64_t position) {
+  std::int32_t const order = job.order[position];
+  Entry entry;
+  entry.ends = order < 0;
+  entry.sample = entry.ends ? ~order : order;
+  entry.row = maths::effective(job.rows[entry.sample], entry.sample, job.second);
+  entry.partner_flip = job.flips && !job.second && job.rows[entry.row.partner].flip != 0;
+  entry.follows = job.permutation && !job.second && !entry.ends;
+  return entry;
+}
+
+template <class Column>
+__device__ Weights<Column::count> weights_of(MixJob const& job, Column const& column,
+                                             Row const& row) {
+  return {row.outside, row.inside, job.boxes ? column.inside(job, row.box) : 0};
+}
+
+/// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
+/// the one before it. All loads that can be known are in flight before the first is used.
+template <class Column, int S>
+__device__ void mix_segment(MixJob const& job, Column const& column, Entry const* entries,
+                            int count) {
+  std::uint32_t masks[S];
+  typename Column::Raw raw[S + 1u];
+#pragma unroll
+  for (int k = 0; k < S; ++k) {
+    masks[k] = job.boxes && k < count ? column.inside(job, entries[k].row.box) : 0;
+  }
+  auto const weights = [&](int k) {
+    return Weights<Column::count>{entries[k].row.outside, entries[k].row.inside, masks[k]};
+  };
+  // Where a weight is 1 or 0 the other side is not even read.
+  auto const needs_own = [&](int k) { return weights(k).are_one() && !weights(k).are(0.0f); };
+  auto const needs_partner = [&](int k) { return weights(k).are_one() && !weights(k).are(1.0f); };
+#pragma unroll
+  for (int k = 0; k < S; ++k) {
+    if (k < count && (needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1)))) {
+      raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
+    }
+  }
+  if (count == S && needs_partner(S - 1)) {
+    raw[S] = column.load_partner(job, entries[S - 1].row.partner, entries[S - 1].partner_flip);
+  }
+
+  std::uint32_t at_edges = 0;
+#pragma unroll
+  for (int k = 0; k < S; ++k) {
+    if (k >= count) break;
+    Entry const& entry = entries[k];
+    if (!weights(k).are_one()) {
+      at_edges |= 1u << k;
+      continue;
+    }
+    auto partner = raw[k + 1];
+    // The end of a cycle, a plan that is no permutation, or the end of the batch.
+    if (k + 1 < S && (!entry.follows || k + 1 == count) && needs_partner(k)) {
+      partner = column.load_partner(job, entry.row.partner, entry.partner_flip);
+    }
+    column.store(job, entry.sample, weights(k).at(0), column.turned(raw[k], entry.row.flip != 0),
+                 column.turned(partner, entry.partner_flip));
+  }
+
+  // The edges of boxes are few: their samples are read again, rather than S times in the code
+  // above.
+  for (; at_edges != 0; at_edges &= at_edges - 1) {
+    Entry const& entry = entries[__ffs(static_cast<int>(at_edges)) - 1];
+    bool const flip = entry.row.flip != 0;
+    auto const own = column.load_own(job, entry.sample, flip);
+    auto const partner = column.load_partner(job, entry.row.partner, entry.partner_flip);
+    column.store(job, entry.sample, weights_of(job, column, entry.row), column.turned(own, flip),
+                 column.turned(partner, entry.partner_flip));
+  }
+}
+
+/// Blocks work on (panel, segment of the order, columns of the panel), then on labels.
+template <class Column, int S>
+__global__ void __launch_bounds__(mix_threads)
+    mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelJob const labels,
+               Tiling const tiling) {
+  wait_for_the_kernel_before();
+  __shared__ Entry entries[S];
+  for (std::int64_t item = blockIdx.x; item < tiling.items; item += gridDim.x) {
+    if (item >= tiling.images) {
+      label_tile(labels, item - tiling.images);
+      continue;
+    }
+    Tile const tile = tile_at(tiling, item);
+    std::int64_t const first = tile.segment * S;
+    int const count = static_cast<int>(min(std::int64_t{S}, job.samples - first));
+    __syncthreads();
+    if (static_cast<int>(threadIdx.x) < count) {
+      entries[threadIdx.x] = entry_at(job, first + threadIdx.x);
+    }
+    __syncthreads();
+    std::int64_t const index = tile.column + threadIdx.x;
+    if (index < tile.end) mix_segment<Column, S>(job, Column(job, index), entries, count);
+  }
+}
+
+/// In place, whole cycles: a thread walks its column through a run of the order, which no cycle
+/// leaves, and reads `ahead` samples before it writes over them.
+template <class Column, int ahead>
+__global__ void __launch_bounds__(mix_threads)
+    mix_in_place_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelJob const labels,
+                        Tiling const tiling) {
+  wait_for_the_kernel_before();
+  __shared__ Entry entries[ahead + 1u];
+  for (std::int64_t item = blockIdx.x; item < tiling.items; item += gridDim.x) {
+    if (item >= tiling.images) {
+      label_tile(labels, item - tiling.images);
+      continue;
+    }
+    Tile const tile = tile_at(tiling, item);
+    std::int64_t const index = tile.column + threadIdx.x;
+    bool const works = index < tile.end;
+    Column const column(job, works ? index : 0);
+    std::int64_t const begin = job.runs.begin(tile.segment);
+    std::int64_t const end = min(job.runs.begin(tile.segment + 1), job.samples);
+    typename Column::Raw raw[ahead + 1u], first;
+    bool starts = true;
+    for (std::int64_t at = begin; at < end; at += ahead) {
+      int const count = static_cast<int>(min(std::int64_t{ahead}, end - at));
+      int const known = static_cast<int>(min(std::int64_t{ahead + 1}, end - at));
+      __syncthreads();
+      if (static_cast<int>(threadIdx.x) < known) {
+        entries[threadIdx.x] = entry_at(job, at + threadIdx.x);
+      }
+      __syncthreads();
+      if (!works || !column.is_mine()) continue;
+      Weights<Column::count> weights[ahead + 1u];
+#pragma unroll
+      for (int k = 0; k <= ahead; ++k) {
+        if (k >= known) break;
+        weights[k] = weights_of(job, column, entries[k].row);
+        if (k == 0 && at != begin) continue;  // it was the last chunk's last
+        // Needed as own, as the partner of the one before, or as that of its cycle's last.
+        bool const stays = weights[k].are(1.0f) && entries[k].row.flip == 0;
+        bool const as_own = !stays && !weights[k].are(0.0f);
+        bool const as_partner = k == 0 || entries[k - 1].ends || !weights[k - 1].are(1.0f);
+        if (as_own || as_partner)
+          raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
+      }
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) {
+        if (k >= count) break;
+        Entry const& entry = entries[k];
+        if (starts) first = raw[k];
+        starts = entry.ends;
+        if (weights[k].are(1.0f) && entry.row.flip == 0) continue;  // it stays as it is
+        auto partner = raw[k + 1];
+        if (entry.ends) partner = first;
+        auto const own = column.turned(raw[k], entry.row.flip != 0);
+        partner = column.turned(partner, entry.partner_flip);
+        if (weights[k].are_one()) {
+          column.store(job, entry.sample, weights[k].at(0), own, partner);
+        } else {
+          column.store(job, entry.sample, weights[k], own, partner);
+        }
+      }
+      raw[0] = raw[ahead];
+    }
+  }
+}
+
+inline std::int64_t tiles_of(LabelJob const* labels, int block) {
+  return labels != nullptr ? label_tiles(*labels, block) : 0;
+}
+
+/// The launch of a kernel that was given a tiling.
+template <class Kernel>
+cudaError_t launch_tiled(Kernel kernel, DeviceFacts const& facts, Tiling const& tiling, int block,
+                         cudaStream_t stream, MixJob const& job, LabelJob const* labels) {
+  Start const start =
+      facts.major >= 9 ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
+  return launch(start, kernel, shape_for(block, [&](int) { return tiling.items; }), 0, stream, job,
+                labels != nullptr ? *labels : LabelJob{}, tiling);
+}
+
+/// Segments of S samples, or of fewer: `shorter` in falling order down to 1.
+template <class Column, int S, int... shorter>
+cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
+                        DeviceFacts const& facts) {
+  std::int64_t const columns = Column::columns(job);
+  int const block = forced_block(block_for(columns));
+  std::int64_t const segments = up(job.samples, S);
+  if constexpr (sizeof...(shorter) > 0) {
+    // Only where partners follow each other does a segment save reads, and small problems rather
+    // keep every processor busy.
+    int const forced = detail::launch_override().segment;
+    bool const too_long = !job.permutation || job.second ||
+                          up(columns, block) * segments < 2 * std::int64_t{facts.processors};
+    if (forced > 0 ? forced < S : too_long) {
+      return mix_columns<Column, shorter...>(job, labels, stream, facts);
+    }
+  }
+  // What a wave of blocks reads stays in L2 until the next segment reads its seam sample again.
+  std::int64_t const panel = facts.l2 / (8 * S) / static_cast<int>(sizeof(typename Column::Raw));
+  Tiling const tiling = tiling_for(columns, segments, panel, tiles_of(labels, block), block);
+  return launch_tiled(mix_kernel<Column, S>, facts, tiling, block, stream, job, labels);
+}
+
+template <class Column>
+cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
+                                 DeviceFacts const& facts) {
+  std::int64_t const columns = Column::columns(job), runs = job.runs.count(job.samples);
+  int block = block_for(columns);
+  while (block > 32 && up(columns, block) * runs < 2 * std::int64_t{facts.processors}) block /= 2;
+  block = forced_block(block);
+  Tiling const tiling = tiling_for(columns, runs, columns, tiles_of(labels, block), block);
+  return launch_tiled(mix_in_place_kernel<Column, 8>, facts, tiling, block, stream, job, labels);
+}
+
+/// Images of one dtype, to all that are made of it. A file instantiates one or two: nvcc takes
+/// seconds for each kernel.
+template <class In>
+cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t stream) {
+  DeviceFacts facts;
+  if (cudaError_t const code = ask(facts)) return code;
+  cudaError_t code = cudaSuccess;
+  with_pair(images.dtype_in, images.dtype_out, [&](auto in, auto out) {
+    using Out = typename decltype(out)::type;
+    if constexpr (std::is_same_v<typename decltype(in)::type, In>) {
+      if constexpr (std::is_same_v<In, std::uint8_t>) {
+        if (Pixels<Out>::fits(images)) {
+          code = mix_columns<Pixels<Out>, 4>(images, labels, stream, facts);
+          return;
+        }
+      }
+      code = Vector<In, Out>::fits(images)
+                 ? mix_columns<Vector<In, Out>, 8, 4, 2, 1>(images, labels, stream, facts)
+                 : mix_columns<Element<In, Out>, 4>(images, labels, stream, facts);
+    }
+  });
+  return code;
+}
+
+template <class T>
+cudaError_t mix_in_place_of(MixJob const& images, LabelJob const* labels, cudaStream_t stream) {
+  DeviceFacts facts;
+  if (cudaError_t const code = ask(facts)) return code;
+  return Vector<T, T>::fits(images) && !images.flips
+             ? mix_columns_in_place<Vector<T, T>>(images, labels, stream, facts)
+             : mix_columns_in_place<Twin<T>>(images, labels, stream, facts);
+}
+
+}  // namespace mixfuse::cuda

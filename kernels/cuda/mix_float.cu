@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cuda/mix.cuh"
+
+namespace mixfuse::cuda {
+
+template cudaError_t mix_of<float>(MixJob const&, LabelJob const*, cudaStream_t);
+template cudaError_t mix_of<double>(MixJob const&, LabelJob const*, cudaStream_t);
+template cudaError_t mix_in_place_of<float>(MixJob const&, LabelJob const*, cudaStream_t);
+template cudaError_t mix_in_place_of<double>(MixJob const&, LabelJob const*, cudaStream_t);
+
+}  // namespace mixfuse::cuda
