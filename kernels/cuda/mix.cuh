@@ -57,14 +57,15 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
   // Where a weight is 1 or 0 the other side is not even read.
   auto const needs_own = [&](int k) { return weights(k).are_one() && !weights(k).are(0.0f); };
   auto const needs_partner = [&](int k) { return weights(k).are_one() && !weights(k).are(1.0f); };
+  // First, since the next segment's first load is of the same sample: it comes once from memory.
+  if (count == S && needs_partner(S - 1)) {
+    raw[S] = column.load_partner(job, entries[S - 1].row.partner, entries[S - 1].partner_flip);
+  }
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k < count && (needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1)))) {
       raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
     }
-  }
-  if (count == S && needs_partner(S - 1)) {
-    raw[S] = column.load_partner(job, entries[S - 1].row.partner, entries[S - 1].partner_flip);
   }
 
   std::uint32_t at_edges = 0;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// What a mix moves between memory and the L2 cache, counted by the emulator's model of one
+// (PTXRUN_L2=60, 30 or 6, in MiB): each byte once, in whatever order partners lie.
+
+#include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <ostream>
+#include <string>
+
+#include "tests/support/calls.hpp"
+#include "tests/support/require_gpu.hpp"
+#include "tests/support/run.hpp"
+
+namespace mixfuse::test {
+namespace {
+
+struct Work {
+  char const* name;
+  DType in, out;
+  Shape shape, out_shape;
+  Layout layout, out_layout;
+  enum { suite, long_suite } when;
+  friend std::ostream& operator<<(std::ostream& to, Work const& work) { return to << work.name; }
+};
+
+Work const works[] = {
+    {"128x3x32x32_f32",
+     DType::f32,
+     DType::f32,
+     {128, 3, 32, 32},
+     {128, 3, 32, 32},
+     Layout::nchw,
+     Layout::nchw,
+     Work::suite},
+    {"512x9x1000_f32",
+     DType::f32,
+     DType::f32,
+     {512, 9, 1000},
+     {512, 9, 1000},
+     Layout::nct,
+     Layout::nct,
+     Work::suite},
+    {"256x3x224x224_bf16",
+     DType::bf16,
+     DType::bf16,
+     {256, 3, 224, 224},
+     {256, 3, 224, 224},
+     Layout::nchw,
+     Layout::nchw,
+     Work::suite},
+    {"256x224x224x3_u8_to_bf16",
+     DType::u8,
+     DType::bf16,
+     {256, 224, 224, 3},
+     {256, 3, 224, 224},
+     Layout::nhwc,
+     Layout::nchw,
+     Work::long_suite},
+    {"256x3x224x224_f32",
+     DType::f32,
+     DType::f32,
+     {256, 3, 224, 224},
+     {256, 3, 224, 224},
+     Layout::nchw,
+     Layout::nchw,
+     Work::long_suite},
+    {"1024x3x224x224_bf16",
+     DType::bf16,
+     DType::bf16,
+     {1024, 3, 224, 224},
+     {1024, 3, 224, 224},
+     Layout::nchw,
+     Layout::nchw,
+     Work::long_suite},
+    {"64x3x512x512_f32",
+     DType::f32,
+     DType::f32,
+     {64, 3, 512, 512},
+     {64, 3, 512, 512},
+     Layout::nchw,
+     Layout::nchw,
+     Work::long_suite},
+};
+
+struct Memory {
+  explicit Memory(std::int64_t size) {
+    EXPECT_EQ(cudaMalloc(&data, static_cast<std::size_t>(size)), cudaSuccess);
+  }
+  ~Memory() { cudaFree(data); }
+  Memory(Memory const&) = delete;
+  Memory& operator=(Memory const&) = delete;
+  void* data = nullptr;
+};
+
+std::int64_t bytes_of(DType dtype, Shape const& shape) {
+  auto size = static_cast<std::int64_t>(size_of(dtype));
+  for (std::int64_t const extent : shape) size *= extent;
+  return size;
+}
+
+class Dram : public OnDeviceWith<Work> {};
+
+TEST_P(Dram, IsReadOnceAndWrittenOnceForAnyPermutation) {
+  Work const& work = GetParam();
+  auto* const dram = calls::counter<long long(int, char const*)>("ptxrun_dram");
+  if (dram == nullptr) GTEST_SKIP() << "only the emulator counts what the L2 cache misses";
+  if (work.when == Work::long_suite && std::getenv("MIXFUSE_TEST_LONG") == nullptr)
+    GTEST_SKIP() << "part of the long tests";
+
+  std::int64_t const in_size = bytes_of(work.in, work.shape);
+  std::int64_t const out_size = bytes_of(work.out, work.out_shape);
+  Memory const in(in_size), out(out_size);
+  ConstTensorView const images(in.data, work.in, work.shape.data(),
+                               static_cast<int>(work.shape.size()), test_device(), work.layout);
+  TensorView const mixed(out.data, work.out, work.out_shape.data(),
+                         static_cast<int>(work.out_shape.size()), test_device(), work.out_layout);
+  Plan plan(work.shape[0], test_device(), test_queue());
+  plan_into(plan, mixup_spec(), extents_of(images), Draw{3, 1, 0}, test_queue());
+
+  mix_into(mixed, images, plan, test_queue());
+  double const moved = static_cast<double>(dram(0, "read") + dram(0, "written"));
+  double const in_batches = 2.0 * moved / static_cast<double>(in_size + out_size);
+  long long const cache = dram(0, "size") >> 20;
+  RecordProperty("dram", std::to_string(in_batches));
+  EXPECT_LE(in_batches, cache < 30 ? 2.1 : 2.06) << "cache of " << cache << " MiB";
+  EXPECT_GE(in_batches, 1.99) << "fewer bytes than there are";
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, Dram, testing::ValuesIn(works));
+
+}  // namespace
+}  // namespace mixfuse::test
