@@ -110,6 +110,8 @@ TEST(Images, TheRichestImageSaysHowManyChannels) {
   EXPECT_EQ(read(at).images.shape.back(), 3);
   at.write("c.png", png(2, 2, 4, 9));
   EXPECT_EQ(read(at).images.shape.back(), 4);
+  at.write("d.png", png(2, 2, 1, 9));  // the last one is not
+  EXPECT_EQ(read(at).images.shape.back(), 4);
 }
 
 TEST(Images, OneFolderHasOneSize) {  // SE-03
@@ -128,6 +130,18 @@ TEST(Images, FoldersThatMeanNothingAreRefused) {
   EXPECT_EQ(refusal([&] { read(at, Labelling::elsewhere); }), "");
   at.write("a/deep/1.png", png(2, 2, 3, 0));
   EXPECT_NE(refusal([&] { read(at, Labelling::elsewhere); }).find("a/deep"), std::string::npos);
+}
+
+TEST(Images, AFileLongerThanTheLimitIsNotRead) {
+  Workplace const at;
+  std::string const file = png(4, 3, 3, 0);
+  at.write("a.png", file);
+  Limits limits;
+  limits.file = static_cast<std::int64_t>(file.size()) - 1;
+  EXPECT_NE(refusal([&] { read(at, Labelling::by_folder, limits); }).find("--max-file"),
+            std::string::npos);
+  limits.file = static_cast<std::int64_t>(file.size());
+  EXPECT_EQ(refusal([&] { read(at, Labelling::by_folder, limits); }), "");
 }
 
 TEST(Images, AllTogetherStayWithinTheBudget) {
@@ -149,6 +163,14 @@ TEST(Csv, RowsComeInAnyOrder) {
   std::vector<std::int64_t> const expected = {3, -1, 12};
   EXPECT_EQ(csv("b,c.png,-1\na.png,3\nd\"e.png,12\n"), expected);
   EXPECT_EQ(csv("\"b,c.png\",-1\r\n\"d\"\"e.png\",12\r\na.png,3"), expected);
+}
+
+TEST(Csv, TruncatedAtEveryLengthItIsRefusedUnlessOnlyTheLastNewlineIsMissing) {  // SE-01
+  std::string const whole = "a.png,3\nb,c.png,-1\nd\"e.png,7\n";
+  for (std::size_t length = 0; length + 1 < whole.size(); ++length) {
+    ASSERT_NE(refusal([&] { csv(whole.substr(0, length)); }), "") << length;
+  }
+  EXPECT_EQ(refusal([&] { csv(whole.substr(0, whole.size() - 1)); }), "");
 }
 
 TEST(Csv, WhatIsWrongIsNamedWithItsLine) {

@@ -64,6 +64,7 @@ std::vector<FlagCase> flag_cases() {
   });
   add("--cutmix-minmax 0.2 0.8", boxes({Boxes::Kind::min_max, 0.2, 0.8}));
   add("--cutmix 0.3 --cutmix-minmax 0.2 0.8 --box inside", boxes({Boxes::Kind::min_max, 0.2, 0.8}));
+  add("--cutmix 0 --cutmix-minmax 0.2 0.8", boxes({Boxes::Kind::min_max, 0.2, 0.8}));
   add("--cutmix 1 --box paper", cutmix);
   add("--cutmix 1 --box inside", boxes({Boxes::Kind::inside}));
   add("--cutmix 1 --box uniform", boxes({Boxes::Kind::uniform}));
@@ -134,6 +135,7 @@ TEST(Flags, ABadCallEndsWith2AndNamesItsFlag) {
   write_batch(at);
   std::filesystem::create_symlink("elsewhere", at.path("work/link.npy"));
   std::filesystem::create_directory(at.path("work/folder"));
+  ASSERT_EQ(at.run_program("mkfifo", "pipe").status, 0);
   std::size_t const before = at.files();
   for (BadCase const& c : {
            BadCase{"", "--mixup"},
@@ -214,7 +216,7 @@ TEST(Flags, ABadCallEndsWith2AndNamesItsFlag) {
            {"--plan-in p.json --hflip 0", "--hflip"},
            {"--mixup 1 --plan-out link.npy", "--plan-out"},
            {"--mixup 1 --plan-out folder", "--plan-out"},
-           {"--mixup 1 --plan-out /dev/null", "--plan-out"},
+           {"--mixup 1 --plan-out pipe", "--plan-out"},  // not /dev/null, which root may replace
        }) {
     Ended const ended = at.run("mix --images x.npy --out z.npy " + std::string{c.flags});
     EXPECT_EQ(ended.status, 2) << c.flags << ": " << ended.err;
@@ -318,6 +320,7 @@ TEST(Mix, ARunIsResumedAtItsStep) {  // RN-09
   auto const last = elements<float>(at.read("last.npy"));
   ASSERT_EQ(all.size(), 3 * last.size());
   EXPECT_TRUE(std::equal(last.begin(), last.end(), all.end() - static_cast<long>(last.size())));
+  EXPECT_FALSE(std::equal(last.begin(), last.end(), all.begin())) << "another step's";
 }
 
 TEST(Mix, CopiesKeepTheOriginalsFirst) {
@@ -478,7 +481,9 @@ TEST(Mix, BoxesLieOnTheAxesOfTheLayout) {
     std::string const call = "mix --images x.npy --plan-out p.json --cutmix 1 --layout ";
     ASSERT_EQ(at.run(call + c.layout).status, 0) << c.layout;
     EXPECT_EQ(at.rows("p.json", c.batch), drawn(one(CutMix{{1, 1}}), {}, c.batch)) << c.layout;
-    EXPECT_EQ(at.run(call + c.layout + " --hflip 0.5").status, c.batch.width ? 0 : 1) << c.layout;
+    Ended const flipped = at.run(call + c.layout + " --hflip 0.5");
+    EXPECT_EQ(flipped.status, c.batch.width ? 0 : 1) << c.layout;
+    EXPECT_EQ(flipped.err.find("--hflip") != std::string::npos, !c.batch.width) << flipped.err;
     Ended const other = at.run(call + (c.shape.size() == 2 ? "nct" : "nf"));
     EXPECT_EQ(other.status, 1);
     EXPECT_NE(other.err.find("--layout"), std::string::npos);
@@ -508,7 +513,9 @@ TEST(Mix, FoldersBringTheirClasses) {
   EXPECT_NE(at.read("o.npy").find("(3, 3, 4, 3)"), std::string::npos);
   EXPECT_EQ(elements<std::uint8_t>(at.read("o.npy"))[36], 30);
   EXPECT_EQ(elements<float>(at.read("t.npy")), (std::vector<float>{1, 0, 1, 0, 0, 1}));
-  EXPECT_EQ(at.run("mix --images in --mixup 0 --targets t.npy --num-classes 1").status, 1);
+  Ended const few = at.run("mix --images in --mixup 0 --targets t.npy --num-classes 1");
+  EXPECT_EQ(few.status, 1);
+  EXPECT_NE(few.err.find("2 class folders"), std::string::npos) << few.err;
   EXPECT_EQ(at.run("mix --images in --mixup 0 --out t.npy --layout nchw").status, 2);
 
   at.write("y.csv", "dog/1.png,0\ncat/2.png,2\ncat/1.png,1\n");
@@ -555,6 +562,94 @@ TEST(Mix, HostileFilesEndWith1InLittleMemory) {  // SE-01, SE-02
   refused("--images x");
   refused("--images x.npy --labels x.npy --num-classes 3 --targets t.npy");
   refused("--images y.npy");
+}
+
+TEST(Mix, APipeIsRefusedAndNotWaitedFor) {
+  Workplace const at;
+  ASSERT_EQ(at.run_program("mkfifo", "pipe.npy").status, 0);
+  Ended const ended =
+      at.run_program("timeout 20 " MIXFUSE_TOOL, "mix --images pipe.npy --mixup 1 --out z.npy");
+  EXPECT_EQ(ended.status, 1) << ended.err;
+  EXPECT_TRUE(ended.one_line()) << ended.err;
+  EXPECT_EQ(at.files(), 1u);
+}
+
+TEST(Mix, EachLimitHasItsFlag) {
+  Workplace const at;
+  write_batch(at);
+  std::string lines;
+  for (int i = 0; i < 30; ++i) {
+    std::string const name = std::to_string(100 + i) + ".png";
+    at.write("in/" + name, png(4, 3, 3, 0));
+    lines += name + ",0\n";
+  }
+  at.write("y.csv", lines);
+  std::size_t const before = at.files();
+  std::string const image = std::to_string(png(4, 3, 3, 0).size());
+  ASSERT_LT(image.size(), 4u);
+  auto const batch = "--images x.npy --labels y.npy ", folder = "--images in --labels y.csv ";
+  auto const ended = [&](std::string const& inputs, std::string const& flag, std::string value) {
+    return at.run("mix --mixup 1 --num-classes 4 --targets t.npy " + inputs + flag + " " + value);
+  };
+  struct Case {
+    std::string inputs, flag, enough, short_of;
+  };
+  for (Case const& c :
+       {Case{batch, "--max-rows", "6", "5"},
+        {batch, "--max-bytes", std::to_string(6 * 105 * 4 + 6 * 8),
+         std::to_string(6 * 105 * 4 + 6 * 8 - 1)},
+        {folder, "--max-file", std::to_string(lines.size()), image},
+        {folder, "--max-file", "1000", "10"},
+        {folder, "--max-bytes", std::to_string(30 * 36), std::to_string(30 * 36 - 1)},
+        {folder, "--max-side", "4", "3"},
+        {folder, "--max-pixels", "12", "11"},
+        {folder, "--max-channels", "3", "2"}}) {
+    EXPECT_EQ(ended(c.inputs, c.flag, c.enough).status, 0) << c.flag << " " << c.enough;
+    std::filesystem::remove(at.path("work/t.npy"));
+    Ended const refused = ended(c.inputs, c.flag, c.short_of);
+    EXPECT_EQ(refused.status, 1) << c.flag << " " << c.short_of;
+    EXPECT_TRUE(refused.one_line()) << refused.err;
+    EXPECT_NE(refused.err.find(c.flag), std::string::npos) << refused.err;
+    EXPECT_EQ(at.files(), before) << c.flag;
+  }
+}
+
+TEST(Mix, EndedByASignalItLeavesNothing) {
+  Workplace const at;
+  write_batch(at);
+  for (char const* const signal : {"TERM", "INT", "HUP"}) {
+    // So many copies that it is never done.
+    Ended const ended =
+        at.run_program("timeout -s " + std::string{signal} + " 0.5 " MIXFUSE_TOOL,
+                       "mix --images x.npy --mixup 1 --copies 1000000000 --out o.npy");
+    EXPECT_EQ(ended.status, 124) << signal << ": " << ended.err;  // as timeout says
+    EXPECT_EQ(at.files(), 2u) << signal;
+  }
+}
+
+TEST(Mix, AnErrorIsOneLineWhateverAFileIsCalled) {
+  Workplace const at;
+  Ended const ended =
+      at.run("mix --images \"$(printf 'two\\nlines\\033[31m')\" --mixup 1 --out o.npy");
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(ended.one_line()) << ended.err;
+  EXPECT_EQ(ended.err.find('\033'), std::string::npos) << ended.err;
+  std::string const path(3000, 'x');
+  Ended const longer = at.run("mix --images " + path + " --mixup 1 --out o.npy");
+  EXPECT_EQ(longer.status, 1);
+  EXPECT_TRUE(longer.one_line());
+  EXPECT_LT(longer.err.size(), 1100u);
+}
+
+TEST(Mix, WhatTheLibraryDoesNotBuildIsABadCall) {
+  Workplace const at;
+  // A hole of 2^20 + 1 bytes: boxes are not built for so long a side of a volume.
+  at.write("x.npy", cli::npy_header("'|u1'", {1, 1, 1, 1, (1 << 20) + 1}));
+  std::filesystem::resize_file(at.path("work/x.npy"), 128 + (1 << 20) + 1);
+  Ended const ended = at.run("mix --images x.npy --cutmix 1 --out o.npy");
+  EXPECT_EQ(ended.status, 2) << ended.err;
+  EXPECT_TRUE(ended.one_line()) << ended.err;
+  EXPECT_EQ(at.run("mix --images x.npy --mixup 1 --out o.npy").status, 0);
 }
 
 TEST(Mix, ShortOfSpaceItLeavesNothing) {
