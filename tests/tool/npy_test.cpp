@@ -56,6 +56,11 @@ TEST(Npy, EveryVersionOfTheHeaderIsRead) {
     EXPECT_EQ(header.offset, dictionary.size() + (version == 1 ? 10 : 12));
   }
   EXPECT_NE(refusal(with(dictionary, 24, 4)).find("version 4"), std::string::npos);
+  for (std::size_t const byte : {10u, 11u}) {  // all four bytes of its length count
+    std::string file = with(dictionary, 24, 2);
+    file[byte] = '\1';
+    EXPECT_NE(refusal(file).find("too long"), std::string::npos) << byte;
+  }
 }
 
 TEST(Npy, KeysMayComeInAnyOrderAndQuotes) {
@@ -113,7 +118,17 @@ TEST(Npy, SizesThatOverflowAreRefused) {
     std::string const dictionary =
         "{'descr': '<f4', 'fortran_order': False, 'shape': " + std::string{shape} + ", }";
     EXPECT_NE(refusal(with(dictionary, 16)), "") << shape;
+    EXPECT_NE(refusal(with(dictionary, 0)), "") << shape << ", some of which is 0 modulo 2^64";
   }
+}
+
+TEST(Npy, AHeaderThatEndsBeyondTheFileIsRefused) {
+  // By one byte, and with elements of which there are -1 modulo 2^64.
+  std::string const dictionary =
+      "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967295, 4294967297), }";
+  std::string file = with(dictionary, 0);
+  file[8] = static_cast<char>(file[8] + 1);
+  EXPECT_NE(refusal(file).find("ends in its header"), std::string::npos) << refusal(file);
 }
 
 TEST(Npy, HeadersOutsideTheGrammarAreRefused) {
