@@ -62,6 +62,15 @@ TEST(Sheet, CountIsHowManyAreDrawn) {
     }
     before = height;
   }
+  // As many as asked for, not more: as high as a sheet of all of a smaller batch.
+  for (std::int64_t const count : {1, 7, 9}) {
+    at.write("few.npy", images("<f4", {count, 3, 5, 7}, 0.5f));
+    ASSERT_EQ(at.run("sheet --images few.npy --mixup 1 --out all.png --count 100").status, 0);
+    ASSERT_EQ(at.run("sheet --images x.npy --mixup 1 --out s.png --count " + std::to_string(count))
+                  .status,
+              0);
+    EXPECT_EQ(header_of(at.read("s.png")).height, header_of(at.read("all.png")).height) << count;
+  }
 }
 
 TEST(Sheet, WhatIsNoPictureIsABadCall) {
@@ -73,12 +82,19 @@ TEST(Sheet, WhatIsNoPictureIsABadCall) {
   at.write("signal.npy", images("<f4", {4, 5, 7}, 0.5f));
   std::string const flags = " --mixup 1 --out s.png";
   EXPECT_EQ(at.run("sheet --images one.npy" + flags).status, 0);
-  for (char const* name : {"bright.npy", "nan.npy", "two.npy", "signal.npy"}) {
+  struct Case {
+    char const *name, *why;
+  };
+  for (auto const& [name, why] : {Case{"bright.npy", "pixel of 1.001"},
+                                  {"nan.npy", "pixel of nan"},
+                                  {"two.npy", "2 channels"},
+                                  {"signal.npy", "layout nct"}}) {
     at.write("s.png", "before");
     Ended const ended = at.run("sheet --images " + std::string{name} + flags);
     EXPECT_EQ(ended.status, 2) << name;
     EXPECT_TRUE(ended.one_line()) << ended.err;
-    EXPECT_NE(ended.err.find("--images"), std::string::npos);
+    EXPECT_NE(ended.err.find("--images"), std::string::npos) << ended.err;
+    EXPECT_NE(ended.err.find(why), std::string::npos) << ended.err;
     EXPECT_EQ(at.read("s.png"), "before");
   }
   EXPECT_EQ(at.run("sheet --images one.npy --mixup 1 --out s.png --count 0").status, 2);
@@ -112,6 +128,8 @@ TEST(Sheet, AnExampleIsWhatTheRowReads) {
   EXPECT_EQ(example.share, 0.5f);
   EXPECT_TRUE(example.box.has_value());
   EXPECT_FALSE(cli::example_of(data, data.images.bytes.span(), rows, 1).box.has_value());
+  rows[0].box = {};  // an empty box is not outlined
+  EXPECT_FALSE(cli::example_of(data, data.images.bytes.span(), rows, 0).box.has_value());
 }
 
 TEST(Sheet, APictureOfFloatsHasTheShadesOfItsValues) {
