@@ -76,6 +76,31 @@ TEST_F(Calls, ABadIdCostsNoCopyAndNoWait) {
   EXPECT_EQ(error_of(t.plan, t.place).sample(), 0);
 }
 
+TEST_F(Calls, WhatCopiesOrClearsDoesSoOnTheCallersStreamAlone) {
+  Place const place = here();
+  Extents const extents = image(4, 3, 3);
+  auto const rows = drawn_rows(on_cpu(), mixup_spec(), extents, {});
+  calls::reset();
+  auto const expect_own_stream = [&](char const* what) {
+    if (on_cuda() && calls::counted()) {
+      EXPECT_GT(calls::count("ops"), 0) << what;
+      EXPECT_EQ(calls::count_on(test_queue().stream()), calls::count("ops")) << what;
+    }
+    calls::reset();
+  };
+  Plan plan(4, place.device, place.queue);
+  expect_own_stream("a new plan");
+  plan_into(plan, rows.data(), extents, Draw{}, place.queue);
+  expect_own_stream("rows made by hand");
+  EXPECT_EQ(read_rows(plan, place.queue), rows);
+  expect_own_stream("rows read");
+  ErrorWord word;
+  error_into(&word, plan, place.queue);
+  expect_own_stream("the error word");
+  clear_error(plan, place.queue);
+  expect_own_stream("the error word cleared");
+}
+
 TEST_F(Calls, TheLargeSortAddsLaunchesButNoCopyWaitOrAllocation) {
   Training t(5000);
   calls::reset();
@@ -104,7 +129,7 @@ TEST_F(Calls, AThousandStepsAllocateNothing) {
   Training t(5);
   t.step(0);
   std::uint64_t const steps = small() ? 100 : 1000;
-  std::size_t const before = allocations::count();
+  std::size_t const before = allocations::count(), alive = allocations::alive();
   calls::reset();
   for (std::uint64_t step = 1; step <= steps; ++step) t.step(step);
   if (calls::counted() && on_cuda()) {
@@ -117,6 +142,7 @@ TEST_F(Calls, AThousandStepsAllocateNothing) {
   t.step(steps + 1);
   if (!on_cuda()) {
     EXPECT_EQ(allocations::count() - again, each);
+    EXPECT_EQ(allocations::alive(), alive) << "something is kept from step to step";
   }
 }
 
@@ -146,6 +172,9 @@ TEST_F(Calls, APlanThatCannotBeAllocatedLeavesNothingBehind) {
 TEST_F(Calls, AnAllocationThatFailsInAStepLeavesOutputsAndPlanAsTheyWere) {
   Training t(5, on_cpu());
   t.step(1);
+  // Not what the step below would write again.
+  t.out.write(tagged(DType::f32, {5, 2, 6, 5}));
+  t.targets.write(tagged(DType::f32, {5, 3}));
   auto const rows = read_rows(t.plan, t.place.queue);
   Bytes const out = t.out.raw(), targets = t.targets.raw();
   for (std::size_t k = 0; k < 100; ++k) {

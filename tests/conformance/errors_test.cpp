@@ -403,6 +403,19 @@ TEST_F(Errors, OverlapOfEveryKindIsRefused) {
   });
 }
 
+TEST_F(Errors, OverlapByOneByteIsRefused) {
+  Place const place = here();
+  Tensor const both(place, tagged(DType::u8, {8, 2, 9}));
+  TensorView first = both, second = both;
+  first.shape[0] = second.shape[0] = 4;
+  second.data = static_cast<std::byte*>(second.data) + 4 * 18 - 1;
+  Plan plan = make_plan(place, mixup_spec(), extents_of(first), {});
+  auto const before = both.raw();
+  EXPECT_THROW(mix_into(second, first, plan, place.queue), invalid_argument);
+  EXPECT_THROW(mix_into(first, second, plan, place.queue), invalid_argument);
+  EXPECT_EQ(both.raw(), before);
+}
+
 TEST_F(Errors, TensorsThatOnlyTouchAreLegal) {
   Place const place = here();
   Tensor const both(place, tagged(DType::u8, {8, 2, 9}));
@@ -429,7 +442,13 @@ TEST_F(Errors, OutputsInThePlansOwnMemoryAreRefused) {
   EXPECT_THROW(mix_in_place(out, plan, place.queue), invalid_argument);
   TensorView const targets(memory.data(), DType::f32, {4, 5}, place.device);
   EXPECT_THROW(label_into(targets, labels, {}, plan, place.queue), invalid_argument);
+  // By its last bytes, where the sort works; right behind it all is well.
+  TensorView behind = out;
+  behind.data = static_cast<std::byte*>(memory.data()) + size - 4;
+  EXPECT_THROW(mix_into(behind, images, plan, place.queue), invalid_argument);
   EXPECT_EQ(memory.read(), before);
+  behind.data = static_cast<std::byte*>(memory.data()) + size;
+  EXPECT_NO_THROW(mix_into(behind, images, plan, place.queue));
 }
 
 TEST_F(Errors, RulesOfLabelsAreChecked) {
@@ -548,10 +567,22 @@ TEST_F(Errors, DrawsAndBatchesAreChecked) {
       {"no axes", invalid, "batch", draw, [](Scene& s) { s.batch.axes = 0; }},
       {"four axes", invalid, "batch", draw, [](Scene& s) { s.batch.axes = 4; }},
       {"negative length", invalid, "batch", draw, [](Scene& s) { s.batch.spatial[1] = -6; }},
+      {"length above 31 bits", invalid, "batch", draw,
+       [](Scene& s) { s.batch.spatial[1] = std::int64_t{1} << 31; }},
+      {"boxes on 2^54 pixels", not_supported, "batch", draw,
+       [](Scene& s) { s.batch.spatial[0] = s.batch.spatial[1] = 1 << 27; }},
+      {"boxes on a volume's side above 2^20", not_supported, "batch", draw,
+       [](Scene& s) {
+         s.batch = {4, 3, {1, (1 << 20) + 1, 1}, true};
+       }},
       {"above capacity by hand", invalid, "batch", by_hand,
        [](Scene& s) { s.batch.samples = 5, s.rows.resize(5); }},
       {"above capacity given", invalid, "batch", draw_given, [](Scene& s) { s.batch.samples = 5; }},
   });
+  Scene large;  // only boxes count pixels
+  large.spec = mixup_spec();
+  large.batch.spatial[0] = large.batch.spatial[1] = 1 << 27;
+  EXPECT_NO_THROW(draw(large));
   Place const place = here();
   for (std::int64_t const capacity :
        {std::int64_t{-1}, std::int64_t{1} << 31, std::int64_t{1} << 62}) {

@@ -221,6 +221,9 @@ TEST_F(Mix, WeightsOneAndZeroCopyBitsAndTheOtherSideNeverLeaks) {
         std::rotate(expected.bytes.begin(), expected.bytes.begin() + half, expected.bytes.end());
       }
       expect_same(got, expected, "a copy");
+      Form const apart{1, 3, 2};  // element by element
+      expect_same(mix_at(here(), {images}, rows, same_as(images, apart), apart), expected,
+                  "a strided copy");
       expect_same(mix_in_place_at(here(), images, rows), expected, "a copy in place");
     }
   }
@@ -332,7 +335,11 @@ TEST_F(Mix, HalvesAreRoundedOnceFromTheSinglePrecisionFormula) {
     images.set_bits(65536 + i, static_cast<std::uint64_t>(65535 - i));
   }
   Random random(29);
-  for (int k = 0; k < (small() ? 1 : 64); ++k) {
+  for (int k = 0; k < (small() ? 2 : 64); ++k) {
+    for (std::int64_t i = 0; k == 1 && i < 65536; ++i) {
+      // Reversed, each subnormal met a NaN.
+      images.set_bits(65536 + i, static_cast<std::uint64_t>(40503 * i % 65536));
+    }
     auto const weight = static_cast<float>(random.uniform());
     std::vector<Row> const rows{{1, weight, weight, weight, 0, {}}, {1, 1, 1, 1, 0, {}}};
     Array const got = mix_at(here(), {images}, rows, same_as(images));
