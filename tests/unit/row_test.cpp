@@ -169,6 +169,55 @@ TEST(DrawRow, OfMinMaxDoesNotUseLambda) {
   for (std::int32_t i = 0; i < 20; ++i) EXPECT_EQ(draw_row(job, i, 5), draw_row(other, i, 5));
 }
 
+TEST(DrawRow, OfMinMaxReachesBothBoundsAndDrawsEachAxisApart) {
+  Policy policy = policy_of(Policy::Kind::cutmix, Fold::none, Boxes::Kind::min_max);
+  policy.side_lo[0] = 2, policy.side_hi[0] = 5;
+  policy.side_lo[1] = 3, policy.side_hi[1] = 3;
+  PlanJob const job = job_of(policy);
+  std::set<std::int32_t> sides;
+  for (std::int32_t i = 0; i < 100; ++i) {
+    Box const box = draw_row(job, i, 5).box;
+    sides.insert(box.hi[0] - box.lo[0]);
+    EXPECT_EQ(box.hi[1] - box.lo[1], 3);
+  }
+  EXPECT_EQ(sides, (std::set<std::int32_t>{2, 3, 4, 5}));
+}
+
+TEST(DrawRow, OfAVolumePlacesEachAxisByWordsOfItsOwn) {
+  PlanJob job = job_of(policy_of(Policy::Kind::cutmix, Fold::none, Boxes::Kind::inside));
+  job.axes = 3;
+  for (std::int32_t& length : job.spatial) length = 50;
+  for (std::int32_t i = 0; i < 20; ++i) {
+    auto const index = static_cast<std::uint64_t>(i);
+    std::int32_t const side = box_side(lambda(index).partner, 50, 3);
+    Words const first = draw_words(seed, index, step, Purpose::box_place, 0);
+    Words const second = draw_words(seed, index, step, Purpose::box_place, 1);
+    std::uint32_t const words[3][2] = {
+        {first.w[0], first.w[1]}, {first.w[2], first.w[3]}, {second.w[0], second.w[1]}};
+    Box const box = draw_row(job, i, 5).box;
+    for (int axis = 0; axis < 3; ++axis) {
+      Span const expected = place(Boxes::Kind::inside, side, 50, words[axis][0], words[axis][1]);
+      EXPECT_EQ(box.lo[axis], expected.lo) << axis;
+      EXPECT_EQ(box.hi[axis], expected.hi) << axis;
+    }
+  }
+}
+
+TEST(DrawRow, GivesEachTryOfTheSamplerABlockOfItsOwn) {
+  Policy policy = policy_of(Policy::Kind::mixup);
+  policy.law = make_beta_law(0.2f, 0.8f);  // by rejection
+  PlanJob const job = job_of(policy);
+  std::uint32_t most = 0;
+  for (std::int32_t i = 0; i < 100; ++i) {
+    Weight const expected = draw_beta(policy.law, [&](std::uint32_t block) {
+      most = std::max(most, block);
+      return draw_words(seed, static_cast<std::uint64_t>(i), step, Purpose::lambda, block);
+    });
+    EXPECT_EQ(draw_row(job, i, 5).outside, expected.own);
+  }
+  EXPECT_GT(most, 0u) << "some first tries were rejected";
+}
+
 TEST(DrawRow, ThatMeetsItselfKeepsItsDrawnWeights) {
   for (PlanJob const& job : {mixup, cutmix}) {
     for (std::int32_t i = 0; i < 20; ++i) {
@@ -190,9 +239,10 @@ TEST(DrawRow, IsFlippedBySamplesWhateverElseIsDrawn) {
   for (std::int32_t i = 0; i < 20; ++i) {
     PlanJob job = mixup;
     job.granularity = Granularity::batch;
+    job.draw.first = 1000;
     for (std::uint64_t const gate : {std::uint64_t{0}, always}) {
       job.gate = gate;
-      job.flip = word(Purpose::flip, static_cast<std::uint64_t>(i));
+      job.flip = word(Purpose::flip, 1000 + static_cast<std::uint64_t>(i));
       EXPECT_EQ(draw_row(job, i, 5).flip, 0u);
       job.flip += 1;
       EXPECT_EQ(draw_row(job, i, 5).flip, 1u);

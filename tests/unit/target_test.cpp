@@ -112,6 +112,25 @@ TEST(DenseTarget, IsTheOwnLabelWhereASampleMeetsItself) {
   EXPECT_EQ(target(0)[2], blend(0.25f, 0.02f, 0.9f));
 }
 
+TEST(DenseTarget, OfRowsTakesThePartnersUnlessASampleMeetsItself) {
+  float const infinite = std::numeric_limits<float>::infinity();
+  std::vector<float> const rows{1, infinite, 0, 4, 5, 6};
+  float out[3];
+  LabelJob job{};
+  job.classes = 3;
+  job.own = job.partners = {rows.data(), DType::f32, {3, 1}};
+  job.out = {out, DType::f32, {0, 1}};
+  auto const target = [&](std::int64_t sample, std::int32_t partner) {
+    for (std::int64_t column = 0; column < 3; ++column) {
+      dense_target(job, {partner, 1, 1, 0.25f, 0, {}}, sample, column);
+    }
+    return std::vector<float>(out, out + 3);
+  };
+  EXPECT_EQ(target(0, 1), (std::vector<float>{3.25f, infinite, 4.5f}));
+  EXPECT_EQ(target(0, 0), (std::vector<float>{1, infinite, 0})) << "blended, infinity gives NaN";
+  EXPECT_EQ(target(1, 1), (std::vector<float>{4, 5, 6}));
+}
+
 TEST(SparseTarget, KeepsIdsIgnoredOnesTooAndWritesBadOnesAsMinusOne) {
   Ids ids({1, 9, 7, -1}, 3);
   ids.job.has_ignored = true;
