@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
@@ -61,13 +63,31 @@ TEST(Thread, EveryCountGivesTheSameBytes) {
   }
 }
 
+// Large enough, and often enough, that threads meet even where they share few cores.
 TEST(Thread, InPlaceIsTheSameWithEveryCount) {
-  Array const images = tagged(DType::u8, {7, 3, 5, 61});
+  Array const images = tagged(DType::u8, {7, 3, 64, 129});
   Random random(5);
   auto const rows = random_rows(extents_of_array(images), random, Partners::permuted);
+  Array const expected = mix_at(on_cpu(1), {images}, rows, same_as(images));
   for (int const threads : {1, 2, 7}) {
-    expect_same(mix_in_place_at(on_cpu(threads), images, rows),
-                mix_at(on_cpu(1), {images}, rows, same_as(images)), "in place");
+    for (int k = 0; k < 5; ++k) {
+      expect_same(mix_in_place_at(on_cpu(threads), images, rows), expected, "in place");
+    }
+  }
+}
+
+TEST(Thread, GroupsOfALargeBatchAreTheSameWithEveryCount) {
+  Extents const extents = image(40000, 8, 8);
+  for (Pairing const pairing : {Pairing::permutation, Pairing::pairs, Pairing::replacement}) {
+    Spec spec = cutmix_spec();
+    spec.pairing = pairing;
+    spec.group = 1000;
+    auto const one = drawn_rows(on_cpu(1), spec, extents, {1, 2, 300});
+    for (int const threads : {2, 7}) {
+      for (int k = 0; k < 5; ++k) {
+        ASSERT_EQ(drawn_rows(on_cpu(threads), spec, extents, {1, 2, 300}), one) << threads;
+      }
+    }
   }
 }
 
@@ -88,6 +108,21 @@ TEST(Thread, SharingOneInputIsLegal) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(images.bytes, before);
+}
+
+TEST(Thread, TheChildOfAForkDoesAloneWhatItsParentDoesWithSeveral) {
+  Bytes const expected = trained(3, 4, 4);  // the parent's OpenMP threads are there now
+  pid_t const child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    alarm(60);  // an OpenMP region would never return
+    _exit(trained(3, 4, 4) == expected ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "it hung or crashed, signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "other bytes";
+  EXPECT_EQ(trained(3, 4, 4), expected) << "the parent goes on";
 }
 
 TEST(Thread, OnePlanUsedByTwoAtOnceIsReportedAndNotCorrupted) {
