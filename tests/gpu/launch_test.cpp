@@ -83,6 +83,18 @@ TEST_P(LaunchEach, StepsAreTheSameBytes) {
   expect_same(in_place.images, expected.images, "in place");
 }
 
+class LaunchMany : public OnDevice {};
+
+// Grids are that large along x alone.
+TEST_F(LaunchMany, BlocksBeyond65535AreLaunched) {
+  Array const images = tagged(DType::u8, {66000, 1});
+  Random random(3);
+  auto const rows = random_rows(extents_of_array(images), random, Partners::permuted);
+  Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
+  Forced const forced(32, 0);  // small, since an emulator runs every thread of every block
+  expect_same(mix_at(here(), {images}, rows, same_as(images)), expected, "many blocks");
+}
+
 INSTANTIATE_TEST_SUITE_P(Launches, LaunchEach, testing::ValuesIn(launches));
 
 /// How a sample is read and written: the kernels' columns, each with its own edges.
