@@ -6,6 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <string_view>
+
+#include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
 
@@ -87,6 +91,10 @@ class LaunchMany : public OnDevice {};
 
 // Grids are that large along x alone.
 TEST_F(LaunchMany, BlocksBeyond65535AreLaunched) {
+  char const* const schedule = std::getenv("PTXRUN_SEED");
+  if (calls::counted() && schedule != nullptr && std::string_view(schedule) != "0") {
+    GTEST_SKIP() << "one of an emulator's schedules is enough for so many blocks";
+  }
   Array const images = tagged(DType::u8, {66000, 1});
   Random random(3);
   auto const rows = random_rows(extents_of_array(images), random, Partners::permuted);

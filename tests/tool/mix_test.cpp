@@ -395,6 +395,33 @@ TEST(Mix, PartnersComeFromTheSecondBatch) {
   }
 }
 
+TEST(Mix, ASecondBatchThatDiffersIsRefusedByItsFile) {
+  Workplace const at;
+  write_batch(at);
+  at.write("few.npy", tagged_images(5));
+  at.write("turned.npy", npy("<f4", {6, 3, 7, 5}, std::vector<float>(6 * 105)));
+  at.write("double.npy", npy("<f8", {6, 3, 5, 7}, std::vector<double>(6 * 105)));
+  at.write("few_y.npy", npy<std::int64_t>("<i8", {5}, {0, 1, 2, 3, 0}));
+  at.write("rows_y.npy", npy("<f4", {6, 4}, std::vector<float>(24)));
+  std::size_t const before = at.files();
+  std::string const call =
+      "mix --images x.npy --labels y.npy --num-classes 4 --mixup 1 --out o.npy --targets t.npy ";
+  struct Case {
+    std::string images, labels, named;
+  };
+  for (Case const& c : {Case{"few.npy", "y.npy", "few.npy"},
+                        {"turned.npy", "y.npy", "turned.npy"},
+                        {"double.npy", "y.npy", "double.npy"},
+                        {"x.npy", "few_y.npy", "few_y.npy"},
+                        {"x.npy", "rows_y.npy", "rows_y.npy"}}) {
+    Ended const ended = at.run(call + "--partners " + c.images + " --partner-labels " + c.labels);
+    EXPECT_EQ(ended.status, 1) << c.named;
+    EXPECT_TRUE(ended.one_line()) << ended.err;
+    EXPECT_NE(ended.err.find(c.named), std::string::npos) << ended.err;
+    EXPECT_EQ(at.files(), before) << c.named;
+  }
+}
+
 TEST(Mix, LabelsOfEveryKindGiveTheSameTargets) {
   Workplace const at;
   write_batch(at);
