@@ -452,6 +452,10 @@ TEST(Mix, LabelsOfEveryKindGiveTheSameTargets) {
   EXPECT_EQ(at.run(call + "f32.npy --target sparse").status, 1);
   at.write("wide.npy", npy("<f4", {6, 5}, std::vector<float>(30)));
   EXPECT_EQ(at.run(call + "wide.npy").status, 1);
+  at.write("few.npy", npy<std::int64_t>("<i8", {5}, {0, 1, 2, 3, 0}));
+  Ended const few = at.run(call + "few.npy");
+  EXPECT_EQ(few.status, 1);
+  EXPECT_NE(few.err.find("few.npy: has 5 labels for 6 samples"), std::string::npos) << few.err;
 }
 
 TEST(Mix, ABadClassIdIsNamedWithItsRow) {
