@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdint>
 #include <limits>
+#include <map>
 
 #include "tests/support/reference.hpp"
 #include "tests/support/require_gpu.hpp"
@@ -78,6 +80,58 @@ TEST_F(Label, RowsOfFloatsKeepTheirDtypeAndAreMixedLinearly) {
     expect_dense(labels, rows, dtype, 17, {1, 3, 2});
     labels.second = random_label_rows(dtype, {6, 17}, random);
     expect_dense(labels, rows, dtype, 17);
+  }
+}
+
+TEST_F(Label, HalvesAreBlendedInFloatsAndRoundedOnce) {
+  // Around every edge: zero, subnormals, 1 and its ties, the largest, infinity, NaN.
+  std::map<DType, std::vector<std::uint64_t>> const edges{
+      {DType::f16, {0,      1,      2,      3,      0x3fe,  0x3ff,  0x400,  0x401,  0x7ff,
+                    0x3bff, 0x3c00, 0x3c01, 0x3c02, 0x3c03, 0x7bfe, 0x7bff, 0x7c00, 0x7e01,
+                    0x8000, 0x8001, 0x83ff, 0x8400, 0xbc01, 0xfbff, 0xfc00}},
+      {DType::bf16, {0,      1,      2,      3,      0x7e,   0x7f,   0x80,   0x81,   0xff,
+                     0x3f7f, 0x3f80, 0x3f81, 0x3f82, 0x3f83, 0x7f7e, 0x7f7f, 0x7f80, 0x7fc1,
+                     0x8000, 0x8001, 0x807f, 0x8080, 0xbf81, 0xff7f, 0xff80}}};
+  for (auto const& [dtype, values] : edges) {
+    auto const count = static_cast<std::int64_t>(values.size());
+    Array halves(dtype, {2, count * count});
+    for (std::int64_t i = 0; i < count * count; ++i) {
+      halves.set_bits(i, values[static_cast<std::size_t>(i / count)]);
+      halves.set_bits(count * count + i, values[static_cast<std::size_t>(i % count)]);
+    }
+    for (float const weight : {1.0f, 0.0f, 0.5f, 0.25f, 0.7f, 0x1p-20f}) {
+      std::vector<Row> const rows{{1, 1, 1, weight, 0, {}}, {0, 1, 1, weight, 0, {}}};
+      Array const got =
+          label_at(here(), {halves}, rows, Target::dense, dtype, count * count).dense();
+      for (std::int64_t i = 0; i < got.count(); ++i) {
+        std::int64_t const other = (i + count * count) % got.count();
+        auto const own = static_cast<float>(halves.get(i));
+        auto const partner = static_cast<float>(halves.get(other));
+        std::uint64_t expected = halves.bits(weight == 1.0f ? i : other);
+        if (weight != 1.0f && weight != 0.0f) {
+          float const blend = std::fma(weight, own, std::fma(-weight, partner, partner));
+          expected = encode(std::fabs(blend), format_of(dtype));  // a NaN is the positive one
+          if (std::signbit(blend) && !std::isnan(blend)) expected |= 0x8000;
+        }
+        ASSERT_EQ(got.bits(i), expected)
+            << name_of(dtype) << ' ' << own << " and " << partner << ", weight " << weight;
+      }
+    }
+  }
+}
+
+TEST_F(Label, SharesOfIdsAreRoundedOnceToHalves) {
+  // Subnormals of f16, then ties, which go to the even neighbour, of f16 and bf16.
+  for (float const weight : {0x1p-24f, 0x1.8p-23f, 0x1.8p-16f, 0x1.ffp-15f, 0x1.002p-1f,
+                             0x1.006p-1f, 0x1.01p-1f, 0x1.03p-1f, 0x1.030002p-1f}) {
+    std::vector<Row> const rows{{1, 1, 1, weight, 0, {}}, {0, 1, 1, 1.0f, 0, {}}};
+    for (DType const dtype : {DType::f16, DType::bf16}) {
+      Array const got =
+          label_at(here(), {ids(DType::i64, {1, 2})}, rows, Target::dense, dtype, 3).dense();
+      EXPECT_EQ(got.bits(0), 0u);
+      EXPECT_EQ(got.bits(1), encode(weight, format_of(dtype))) << weight;
+      EXPECT_EQ(got.bits(2), encode(1.0f - weight, format_of(dtype))) << weight;
+    }
   }
 }
 
@@ -265,18 +319,20 @@ TEST_F(Label, TheFirstBadStepStaysUntilItIsCleared) {
 }
 
 TEST_F(Label, ABadIdOfASecondBatchIsReportedThere) {
-  Labels labels{ids(DType::i64, {0, 1, 2, 3}), ids(DType::i64, {0, 9, 9, 1})};
-  std::vector<Row> rows(4, Row{0, 0.5f, 0.5f, 0.5f, 0, {}});
-  rows[0].partner = 2;
-  rows[3].partner = 1;
-  for (Target const target : {Target::dense, Target::sparse}) {
-    Labelled const got = label_at(here(), labels, rows, target, DType::f32, 5);
-    EXPECT_EQ(got.error.code(), ErrorWord::Code::partner_label);
-    EXPECT_EQ(got.error.sample(), 1);
-    if (target == Target::dense) {
-      expect_targets(got.dense(), labels.own, &*labels.second, rows, {});
-    } else {
-      EXPECT_EQ(got.arrays[1].get(0), -1);
+  for (std::int64_t const bad : {9, 5, -1}) {
+    Labels labels{ids(DType::i64, {0, 1, 2, 3}), ids(DType::i64, {0, bad, bad, 1})};
+    std::vector<Row> rows(4, Row{0, 0.5f, 0.5f, 0.5f, 0, {}});
+    rows[0].partner = 2;
+    rows[3].partner = 1;
+    for (Target const target : {Target::dense, Target::sparse}) {
+      Labelled const got = label_at(here(), labels, rows, target, DType::f32, 5);
+      EXPECT_EQ(got.error.code(), ErrorWord::Code::partner_label);
+      EXPECT_EQ(got.error.sample(), 1);
+      if (target == Target::dense) {
+        expect_targets(got.dense(), labels.own, &*labels.second, rows, {});
+      } else {
+        EXPECT_EQ(got.arrays[1].get(0), -1);
+      }
     }
   }
 }
