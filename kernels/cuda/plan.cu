@@ -29,9 +29,6 @@ constexpr int threads = 512;
 __device__ void write(PlanJob const& job, maths::Link link, std::int32_t at) {
   job.rows[link.sample] = maths::draw_row(job, link.sample, link.partner);
   job.order[at] = link.entry;
-  if (link.partner < 0) {
-    raise(job.header, job.draw.step, maths::error_mark(ErrorWord::Code::partner, link.sample));
-  }
 }
 
 __device__ void write_step(PlanJob const& job) {
@@ -46,7 +43,11 @@ __global__ void __launch_bounds__(threads) unsorted_kernel(__grid_constant__ Pla
        i += stride) {
     auto const at = static_cast<std::int32_t>(i);
     maths::Group const group = maths::group_at(job, maths::group_of(job, at));
-    write(job, maths::unsorted_link(job, group, at - group.start), at);
+    maths::Link const link = maths::unsorted_link(job, group, at - group.start);
+    write(job, link, at);
+    if (link.partner < 0) {  // given
+      raise(job.header, job.draw.step, maths::error_mark(ErrorWord::Code::partner, link.sample));
+    }
   }
 }
 
