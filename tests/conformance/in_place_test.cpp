@@ -103,6 +103,29 @@ TEST_F(InPlace, DrawnPlansOfEveryPairingEqualOutOfPlace) {
   }
 }
 
+TEST_F(InPlace, DrawnPlansOfLargeBatchesEqualOutOfPlace) {
+  struct {
+    Pairing pairing;
+    std::int64_t samples, group;
+  } const plans[] = {
+      {Pairing::permutation, 1500, 0},    {Pairing::permutation, 4101, 0},
+      {Pairing::permutation, 4500, 4200}, {Pairing::cycle, 4101, 0},
+      {Pairing::pairs, 4101, 0},          {Pairing::reverse, 1501, 0},
+      {Pairing::roll, 1500, 1100},
+  };
+  for (auto const& [pairing, samples, group] : plans) {
+    Array const images = tagged(DType::u8, {samples, 1});
+    Spec spec = mixup_spec();
+    spec.pairing = pairing;
+    spec.group = group;
+    Place const place = here();
+    Plan plan = make_plan(place, spec, extents_of_array(images), {9, 8, 3});
+    Tensor const inout(place, images);
+    mix_in_place(inout, plan, place.queue);
+    expect_mixed(inout.read(), images, nullptr, read_rows(plan, place.queue));
+  }
+}
+
 TEST_F(InPlace, PartnersThatOccurTwiceAreRefusedAndNothingIsWritten) {
   Array const images = tagged(DType::f32, {3, 2, 4});
   std::vector<Row> rows(3, Row{1, 0.5f, 0.5f, 0.5f, 0, {}});

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <map>
 #include <numeric>
 #include <set>
@@ -190,11 +191,100 @@ TEST_F(PlanOf, EverySizeAroundTheLimitsIsAPermutation) {
 }
 
 TEST_F(PlanOf, GroupsLargerThanABlockSortsAreRight) {
-  Spec const spec = in_groups_of(4500, with(Granularity::batch, switching()));
-  Draw const draw{3, 3, 4000};
-  auto const rows = drawn_rows(here(), spec, image(9300, 3, 3), draw);
-  expect_pairing(rows, spec, draw);
-  EXPECT_EQ(rows, drawn_rows(on_cpu(), spec, image(9300, 3, 3), draw));
+  struct {
+    Spec spec;
+    std::int64_t samples;
+    std::uint64_t first;
+  } const batches[] = {
+      {with(Granularity::batch, switching()), 9300, 4000},
+      {with(Granularity::batch, switching()), 4700, (std::uint64_t{4500} << 33) - 300},
+      {with(Pairing::cycle, switching()), 4700, 4000},
+      {with(Granularity::pair, with(Pairing::pairs, switching())), 4700, 4301},
+  };
+  for (auto const& [spec, samples, first] : batches) {
+    Spec const grouped = in_groups_of(4500, spec);
+    Draw const draw{3, 3, first};
+    auto const rows = drawn_rows(here(), grouped, image(samples, 3, 3), draw);
+    expect_pairing(rows, grouped, draw);
+    EXPECT_EQ(rows, drawn_rows(on_cpu(), grouped, image(samples, 3, 3), draw));
+  }
+}
+
+TEST_F(PlanOf, GroupsOfAnySizeAreCutAtTheirMultiples) {
+  for (std::int64_t const group : {std::int64_t{7}, (std::int64_t{1} << 31) + 11,
+                                   (std::int64_t{1} << 32) + 5, std::int64_t{1} << 40}) {
+    for (Pairing const pairing : {Pairing::permutation, Pairing::roll, Pairing::replacement}) {
+      for (std::uint64_t const before : {0u, 1u, 6u, 19u, 20u}) {
+        Spec const spec = in_groups_of(group, with(Granularity::batch, with(pairing, switching())));
+        std::uint64_t const groups = (std::uint64_t{1} << 47) / static_cast<std::uint64_t>(group);
+        Draw const draw{2, 3, groups * static_cast<std::uint64_t>(group) - before};
+        auto const rows = drawn_rows(here(), spec, image(20, 9, 7), draw);
+        expect_pairing(rows, spec, draw);
+        EXPECT_EQ(rows, drawn_rows(on_cpu(), spec, image(20, 9, 7), draw));
+        for (auto const& [start, end] : groups_of(spec, draw, 20)) {
+          for (std::int64_t i = start; i < end; ++i) {
+            EXPECT_EQ(rows[static_cast<std::size_t>(i)].label,
+                      rows[static_cast<std::size_t>(start)].label);
+          }
+        }
+      }
+    }
+  }
+}
+
+Spec mixups_of(std::initializer_list<Beta> laws) {
+  Spec spec;
+  for (Beta const law : laws) spec.policies.push_back({Mixup{law, Fold::none}, 0.12f});
+  return spec;
+}
+
+/// Every way to place a box, on either side of a folded weight; identity takes the rest.
+Spec boxes_of_every_kind() {
+  Spec spec;
+  spec.policies = {{CutMix{{1.0f, 1.0f}, Fold::none, paper}, 0.16f},
+                   {CutMix{{2.0f, 0.5f}, Fold::partner, inside}, 0.16f},
+                   {CutMix{{0.5f, 2.0f}, Fold::none, uniform}, 0.16f},
+                   {CutMix{{1.0f, 1.0f}, Fold::own, min_max}, 0.16f},
+                   {CutMix{{1e-3f, 1.0f}, Fold::none, inside}, 0.16f},
+                   {Mixup{{0.0f, 0.0f}, Fold::none}, 0.1f}};
+  spec.probability = 0.9f;
+  return spec;
+}
+
+// Three kernels draw rows: without a sort, after a block's sort, after a device-wide one.
+TEST_F(PlanOf, RowsOfSamplesDoNotDependOnTheirPairing) {
+  Draw const draw{0x9876543210fedcba, 0xabcdef012345, 0xfffffff0};  // the index passes 2^32
+  Spec const boxes = boxes_of_every_kind();
+  struct {
+    Spec spec;
+    Extents extents;
+    std::int64_t samples;  // fewer where no more are needed for a device-wide sort
+  } const batches[] = {
+      {mixups_of({{0.2f, 0.2f}, {1e-3f, 1e-3f}, {1e6f, 1e6f}, {0.3f, 5.0f}}), image(0, 1, 1), 4000},
+      {mixups_of({{1e-3f, 5.0f}, {0.01f, 1e4f}, {1e6f, 9e5f}, {100.0f, 3.0f}, {5e-5f, 2e-5f}}),
+       image(0, 1, 1), 4000},
+      {boxes, image(0, 11, 300), 1200},
+      {boxes, {0, 1, {70000, 0, 0}, false}, 1200},
+      {boxes, {0, 3, {1000, 6, 31}, true}, 1200},
+  };
+  for (auto const& [given, extents, fewer] : batches) {
+    Spec spec = given;
+    if (extents.width) spec.flip = 0.5f;
+    Extents batch = extents;
+    batch.samples = 4100;
+    auto const expected = drawn_rows(on_cpu(), spec, batch, draw);
+    expect_legal(expected, batch);
+    for (auto const& [pairing, samples] : {std::pair{Pairing::roll, fewer},
+                                           {Pairing::cycle, fewer},
+                                           {Pairing::cycle, batch.samples}}) {
+      batch.samples = samples;
+      auto rows = drawn_rows(here(), with(pairing, spec), batch, draw);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        rows[i].partner = expected[i].partner;
+        ASSERT_EQ(rows[i], expected[i]) << i << " of " << samples;
+      }
+    }
+  }
 }
 
 /// The published words: key, counter and purposes of kernels/maths/philox.hpp.
@@ -256,6 +346,36 @@ TEST_F(PlanOf, FlipsAndGatesAreTheWordsBelowTheirProbability) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     ASSERT_EQ(rows[i].flip, words(draw, 7 + i, 7)[0] < 0xc0000000u ? 1u : 0u);
     ASSERT_EQ(rows[i].label != 1.0f, words(draw, 7 + i, 2)[0] < 0x40000000u);
+  }
+}
+
+TEST_F(PlanOf, AWordIsBelowTheNextProbabilityButNotBelowItsOwn) {
+  Draw const draw{9, 8, 7};
+  struct {
+    std::uint32_t purpose;
+    void (*set)(Spec&, float);
+    bool (*holds)(Row const&);
+  } const uses[] = {
+      {2, [](Spec& spec, float p) { spec.probability = p; },
+       [](Row const& row) { return row.label != 1.0f; }},
+      {3, [](Spec& spec, float p) { spec.policies[0].probability = p; },
+       [](Row const& row) { return row.label != 1.0f; }},
+      {7, [](Spec& spec, float p) { spec.flip = p; }, [](Row const& row) { return row.flip == 1; }},
+  };
+  for (auto const& use : uses) {
+    std::uint64_t at = 0;  // a sample whose word is a float's share of 2^32
+    while (words(draw, 7 + at, use.purpose)[0] % 256 != 0) ++at;
+    ASSERT_LT(at, 1000u);
+    float const own = static_cast<float>(words(draw, 7 + at, use.purpose)[0]) * 0x1p-32f;
+    for (float const probability : {own, std::nextafter(own, 1.0f)}) {
+      Spec spec = mixup_spec(1e6f);
+      use.set(spec, probability);
+      for (auto const& [pairing, samples] :
+           {std::pair{Pairing::roll, 1000}, {Pairing::cycle, 1000}, {Pairing::cycle, 4100}}) {
+        auto const rows = drawn_rows(here(), with(pairing, spec), image(samples, 4, 4), draw);
+        EXPECT_EQ(use.holds(rows[at]), probability > own) << use.purpose << ", of " << samples;
+      }
+    }
   }
 }
 

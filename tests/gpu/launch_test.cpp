@@ -69,6 +69,17 @@ TEST_P(LaunchEach, DeviceWideSortsAreTheSameBits) {
   EXPECT_EQ(drawn_rows(here(), spec, batch, {5, 6, 3}), expected);
 }
 
+class LaunchOnce : public OnDevice {};
+
+TEST_F(LaunchOnce, GroupsInADeviceWideSortAreTheSameBits) {
+  Extents const batch = image(4400, 5, 5);
+  Spec const spec = busy_spec(Pairing::permutation, 4200);
+  Draw const draw{5, 6, 4000};  // the end of one group, then a whole one
+  auto const expected = drawn_rows(on_cpu(), spec, batch, draw);
+  Forced const forced(64, 3);
+  EXPECT_EQ(drawn_rows(here(), spec, batch, draw), expected);
+}
+
 TEST_P(LaunchEach, StepsAreTheSameBytes) {
   Array const images = tagged(DType::f32, {9, 3, 11, 7});
   Batch const batch{images};
