@@ -241,12 +241,13 @@ Spec mixups_of(std::initializer_list<Beta> laws) {
 /// Every way to place a box, on either side of a folded weight; identity takes the rest.
 Spec boxes_of_every_kind() {
   Spec spec;
-  spec.policies = {{CutMix{{1.0f, 1.0f}, Fold::none, paper}, 0.16f},
-                   {CutMix{{2.0f, 0.5f}, Fold::partner, inside}, 0.16f},
-                   {CutMix{{0.5f, 2.0f}, Fold::none, uniform}, 0.16f},
-                   {CutMix{{1.0f, 1.0f}, Fold::own, min_max}, 0.16f},
-                   {CutMix{{1e-3f, 1.0f}, Fold::none, inside}, 0.16f},
-                   {Mixup{{0.0f, 0.0f}, Fold::none}, 0.1f}};
+  spec.policies = {{CutMix{{1.0f, 1.0f}, Fold::none, paper}, 0.15f},
+                   {CutMix{{2.0f, 0.5f}, Fold::partner, inside}, 0.15f},
+                   {CutMix{{0.5f, 2.0f}, Fold::none, uniform}, 0.15f},
+                   {CutMix{{1.0f, 1.0f}, Fold::own, min_max}, 0.15f},
+                   {CutMix{{0.1f, 1.0f}, Fold::none, inside}, 0.15f},
+                   {CutMix{{1.0f, 0.1f}, Fold::none, inside}, 0.15f},
+                   {Mixup{{0.0f, 0.0f}, Fold::none}, 0.05f}};
   spec.probability = 0.9f;
   return spec;
 }
@@ -255,17 +256,32 @@ Spec boxes_of_every_kind() {
 TEST_F(PlanOf, RowsOfSamplesDoNotDependOnTheirPairing) {
   Draw const draw{0x9876543210fedcba, 0xabcdef012345, 0xfffffff0};  // the index passes 2^32
   Spec const boxes = boxes_of_every_kind();
+  constexpr std::int64_t longest = 2147483647, deepest = 1 << 20;
   struct {
     Spec spec;
     Extents extents;
     std::int64_t samples;  // fewer where no more are needed for a device-wide sort
   } const batches[] = {
-      {mixups_of({{0.2f, 0.2f}, {1e-3f, 1e-3f}, {1e6f, 1e6f}, {0.3f, 5.0f}}), image(0, 1, 1), 4000},
-      {mixups_of({{1e-3f, 5.0f}, {0.01f, 1e4f}, {1e6f, 9e5f}, {100.0f, 3.0f}, {5e-5f, 2e-5f}}),
+      {mixups_of({{0.2f, 0.2f},
+                  {1e-3f, 1e-3f},
+                  {1e6f, 1e6f},
+                  {0.3f, 5.0f},
+                  {2.0f, 3.0f},
+                  {1.5f, 1.0f},
+                  {0.05f, 0.06f}}),
+       image(0, 1, 1), 4000},
+      {mixups_of({{1e-3f, 5.0f},
+                  {0.01f, 1e4f},
+                  {1e6f, 9e5f},
+                  {100.0f, 3.0f},
+                  {5e-5f, 2e-5f},
+                  {20.0f, 30.0f},
+                  {1.0f, 2.0f}}),
        image(0, 1, 1), 4000},
       {boxes, image(0, 11, 300), 1200},
-      {boxes, {0, 1, {70000, 0, 0}, false}, 1200},
-      {boxes, {0, 3, {1000, 6, 31}, true}, 1200},
+      {boxes, image(0, longest, 2000000), 1200},
+      {boxes, {0, 1, {longest, 0, 0}, false}, 1200},
+      {boxes, {0, 3, {deepest, 6, deepest}, true}, 1200},
   };
   for (auto const& [given, extents, fewer] : batches) {
     Spec spec = given;
@@ -532,6 +548,17 @@ TEST_F(PlanOf, BoxesReachFromNothingToTheWholeImage) {
     }
     for (Row const& row : drawn_rows(here(), cutmix_spec(none), extents, {})) {
       EXPECT_EQ(row, (Row{row.partner, 1, 0, 1, 0, {}}));
+    }
+  }
+}
+
+TEST_F(PlanOf, AnImageWithoutPixelsIsAllItsOwn) {
+  for (Pairing const pairing : {Pairing::roll, Pairing::cycle}) {
+    for (Boxes const& boxes : {paper, inside, uniform, min_max}) {
+      for (Row const& row :
+           drawn_rows(here(), with(pairing, cutmix_spec(boxes)), image(20, 0, 8), {1, 1, 1})) {
+        EXPECT_EQ(row, (Row{row.partner, 1, 0, 1, 0, {}}));
+      }
     }
   }
 }

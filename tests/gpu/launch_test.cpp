@@ -6,9 +6,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string_view>
+#include <vector>
 
+#include "kernels/maths/philox.hpp"
 #include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
@@ -78,6 +81,50 @@ TEST_F(LaunchOnce, GroupsInADeviceWideSortAreTheSameBits) {
   auto const expected = drawn_rows(on_cpu(), spec, batch, draw);
   Forced const forced(64, 3);
   EXPECT_EQ(drawn_rows(here(), spec, batch, draw), expected);
+}
+
+TEST_F(LaunchOnce, BlocksThatDoNotDivideTheWordSortIt) {
+  Extents const batch = image(1000, 9, 7);
+  for (std::uint64_t const step : {1u, 2u, 3u}) {
+    Spec const spec = busy_spec(Pairing::permutation, 0);
+    auto const expected = drawn_rows(on_cpu(), spec, batch, {5, step, 3});
+    Forced const forced(96, 0);
+    EXPECT_EQ(drawn_rows(here(), spec, batch, {5, step, 3}), expected);
+  }
+}
+
+/// Samples 0..n-1 in the order of their keys.
+std::vector<std::int64_t> sorted_word(std::int64_t n, Draw draw) {
+  std::vector<std::pair<std::uint64_t, std::int64_t>> keyed;
+  for (std::int64_t i = 0; i < n; ++i) {
+    auto const words = maths::draw_words(draw.seed, draw.first + static_cast<std::uint64_t>(i),
+                                         draw.step, maths::Purpose::pair_key);
+    keyed.emplace_back(maths::join(words.w[0], words.w[1]), i);
+  }
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<std::int64_t> word;
+  for (auto const& [key, sample] : keyed) word.push_back(sample);
+  return word;
+}
+
+// Where a cycle ends depends on the first sample of the word alone, `reach` places before.
+TEST_F(LaunchOnce, ACycleKnowsItsLeastSampleAtAnyDistance) {
+  struct {
+    std::int64_t samples, reach;
+  } const words[] = {{60, 32}, {100, 1}, {100, 32}, {100, 64}};
+  for (auto const& [samples, reach] : words) {
+    Draw draw{1, 0, 0};
+    for (bool found = false; !found && draw.step < 100000;) {
+      ++draw.step;
+      auto const word = sorted_word(samples, draw);
+      auto const least = *std::min_element(word.begin() + 1, word.begin() + reach + 1);
+      found = word[0] < least && word[static_cast<std::size_t>(reach + 1)] < least;
+    }
+    Extents const batch = image(samples, 4, 4);
+    auto const expected = drawn_rows(on_cpu(), mixup_spec(), batch, draw);
+    Forced const forced(32, 0);
+    EXPECT_EQ(drawn_rows(here(), mixup_spec(), batch, draw), expected) << reach;
+  }
 }
 
 TEST_P(LaunchEach, StepsAreTheSameBytes) {
