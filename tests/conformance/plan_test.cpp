@@ -553,11 +553,16 @@ TEST_F(PlanOf, BoxesReachFromNothingToTheWholeImage) {
 }
 
 TEST_F(PlanOf, AnImageWithoutPixelsIsAllItsOwn) {
-  for (Pairing const pairing : {Pairing::roll, Pairing::cycle}) {
-    for (Boxes const& boxes : {paper, inside, uniform, min_max}) {
-      for (Row const& row :
-           drawn_rows(here(), with(pairing, cutmix_spec(boxes)), image(20, 0, 8), {1, 1, 1})) {
-        EXPECT_EQ(row, (Row{row.partner, 1, 0, 1, 0, {}}));
+  for (Extents extents : {image(0, 0, 8), {0, 1, {0, 0, 0}, false}, {0, 3, {4, 0, 5}, true}}) {
+    for (auto const& [pairing, samples] :
+         {std::pair{Pairing::roll, 20}, {Pairing::cycle, 20}, {Pairing::cycle, 4100}}) {
+      extents.samples = samples;
+      for (Boxes const& boxes : {inside, paper, uniform, min_max}) {
+        if (samples > 20 && boxes.kind != Boxes::Kind::inside) continue;
+        for (Row const& row :
+             drawn_rows(here(), with(pairing, cutmix_spec(boxes)), extents, {1, 1, 1})) {
+          ASSERT_EQ(row, (Row{row.partner, 1, 0, 1, 0, {}}));
+        }
       }
     }
   }

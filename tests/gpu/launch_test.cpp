@@ -93,6 +93,19 @@ TEST_F(LaunchOnce, BlocksThatDoNotDivideTheWordSortIt) {
   }
 }
 
+TEST_F(LaunchOnce, NoRowIsWrittenBehindTheBatch) {
+  for (auto const& [pairing, samples] : {std::pair{Pairing::roll, 64}, {Pairing::cycle, 4128}}) {
+    Place const place = here();
+    Plan plan(samples + 1, place.device, place.queue);
+    Row before, after;
+    read_from_device(&before, plan.rows() + samples, sizeof before);
+    Forced const forced(32, 1);  // its last round ends with the batch
+    plan_into(plan, busy_spec(pairing, 0), image(samples, 9, 7), Draw{}, place.queue);
+    read_from_device(&after, plan.rows() + samples, sizeof after);
+    EXPECT_EQ(after, before);
+  }
+}
+
 /// Samples 0..n-1 in the order of their keys.
 std::vector<std::int64_t> sorted_word(std::int64_t n, Draw draw) {
   std::vector<std::pair<std::uint64_t, std::int64_t>> keyed;

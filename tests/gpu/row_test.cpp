@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 
 #include "kernels/maths/beta.hpp"
@@ -16,10 +18,16 @@ namespace {
 
 class RowOnDevice : public OnDevice {};
 
+struct CloseCall {
+  Beta law;
+  std::uint32_t hair;  // of 2^32
+  float least;         // weight, to reach the tail where it is another formula that decides
+};
+
 /// The first index whose weight would be another one if the word that it is accepted by were
-/// larger or smaller by `nudge`.
-std::optional<std::uint64_t> close_call(Beta weight, Draw draw, std::uint32_t nudge) {
-  maths::BetaLaw const law = maths::make_beta_law(weight.a, weight.b);
+/// larger or smaller by a hair.
+std::optional<std::uint64_t> find(CloseCall const& call, Draw draw, std::uint32_t nudge) {
+  maths::BetaLaw const law = maths::make_beta_law(call.law.a, call.law.b);
   for (std::uint64_t index = 40; index < 1000000; ++index) {
     auto const drawn = [&](std::uint32_t more) {
       return maths::draw_beta(law, [&](std::uint32_t block) {
@@ -29,22 +37,26 @@ std::optional<std::uint64_t> close_call(Beta weight, Draw draw, std::uint32_t nu
         return words;
       });
     };
-    if (drawn(0).own != drawn(nudge).own) return index;
+    float const own = drawn(0).own, other = drawn(nudge).own;
+    if (own != other && std::max(own, other) > call.least) return index;
   }
   return std::nullopt;
 }
 
 // An error of 1e-4 in what a try is compared with shows in no other way.
 TEST_F(RowOnDevice, AcceptsAndRejectsByAHairAsTheHostDoes) {
-  constexpr std::uint32_t hair = 1u << 16;  // of 2^32
-  for (Beta const weight : {Beta{2.0f, 3.0f}, Beta{100.0f, 3.0f}, Beta{1e-3f, 5.0f}}) {
-    for (std::uint32_t const nudge : {hair, 0u - hair}) {  // just accepted, just rejected
+  CloseCall const calls[] = {{{2.0f, 3.0f}, 1u << 16, 0.0f},
+                             {{100.0f, 3.0f}, 1u << 16, 0.0f},
+                             {{1e-3f, 5.0f}, 1u << 16, 0.0f},
+                             {{2.0f, 3.0f}, 1u << 20, 0.75f}};
+  for (CloseCall const& call : calls) {
+    for (std::uint32_t const nudge : {call.hair, 0u - call.hair}) {  // just accepted, or not
       Draw draw{31, 7, 0};
-      auto const index = close_call(weight, draw, nudge);
+      auto const index = find(call, draw, nudge);
       ASSERT_TRUE(index.has_value());
       draw.first = *index - 40;
       Spec spec;
-      spec.policies = {{Mixup{weight, Fold::none}, 1.0f}};
+      spec.policies = {{Mixup{call.law, Fold::none}, 1.0f}};
       for (auto const& [pairing, samples] :
            {std::pair{Pairing::roll, 60}, {Pairing::cycle, 60}, {Pairing::cycle, 4100}}) {
         spec.pairing = pairing;
