@@ -209,12 +209,16 @@ double Batch::tolerance() const {
   }
 }
 
-Mixing::Mixing(Batch const& batch, Spec spec, Lane const& lane)
+Mixing::Mixing(Batch const& batch, Spec spec, Lane const& lane, std::int64_t classes)
     : batch_{batch},
       lane_{lane},
       spec_{std::move(spec)},
       extents_{extents_of(batch.in(0))},
-      plan_{batch.shape().samples(), lane.device(), lane.queue()} {
+      plan_{batch.shape().samples(), lane.device(), lane.queue()},
+      classes_{classes},
+      ids_{lane, static_cast<std::size_t>(extents_.samples) * sizeof(std::int64_t)},
+      targets_{lane, static_cast<std::size_t>(extents_.samples * classes) * sizeof(float)} {
+  fill_zero(lane, ids_.data(), ids_.size());
   plan();
   lane.wait();
 }
@@ -222,7 +226,14 @@ Mixing::Mixing(Batch const& batch, Spec spec, Lane const& lane)
 void Mixing::plan() { plan_into(plan_, spec_, extents_, Draw{seed, step_++, 0}, lane_.queue()); }
 
 void Mixing::mix(int set) {
-  step_into({batch_.out(set)}, {batch_.in(set), {}, {}, batch_.normalise()}, plan_, lane_.queue());
+  if (classes_ == 0) {
+    return mix_into(batch_.out(set), batch_.in(set), batch_.normalise(), plan_, lane_.queue());
+  }
+  std::int64_t const samples = extents_.samples;
+  ConstTensorView const ids{ids_.data(), DType::i64, {samples}, lane_.device()};
+  TensorView const targets{targets_.data(), DType::f32, {samples, classes_}, lane_.device()};
+  step_into({batch_.out(set), targets}, {batch_.in(set), ids, {}, batch_.normalise()}, plan_,
+            lane_.queue());
 }
 
 namespace {

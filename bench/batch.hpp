@@ -68,10 +68,10 @@ class Batch {
   std::vector<Memory> in_, out_;
 };
 
-/// A plan, and the steps of mixfuse with it.
+/// A plan, and the steps of mixfuse with it; with dense targets where there are classes.
 class Mixing {
  public:
-  Mixing(Batch const& batch, Spec spec, Lane const& lane);
+  Mixing(Batch const& batch, Spec spec, Lane const& lane, std::int64_t classes = 0);
 
   void plan();
   void mix(int set);
@@ -81,7 +81,6 @@ class Mixing {
     mix(set);
   }
   [[nodiscard]] std::vector<Row> rows() const { return read_rows(plan_, lane_.queue()); }
-  [[nodiscard]] Plan& plan_memory() { return plan_; }
 
  private:
   Batch const& batch_;
@@ -89,6 +88,8 @@ class Mixing {
   Spec spec_;
   Extents extents_;
   Plan plan_;
+  std::int64_t classes_;
+  Memory ids_, targets_;
   std::uint64_t step_ = 0;
 };
 

@@ -327,14 +327,14 @@ Memory::Memory(Lane const& lane, std::size_t size, Place place)
       check(cudaMallocHost(&memory, size));
       data_ = {memory, [](void* pointer) { cudaFreeHost(pointer); }};
     } else {
-      check(cudaMalloc(&memory, size));
+      check(cudaMalloc(&memory, std::max<std::size_t>(size, 1)));
       data_ = {memory, [](void* pointer) { cudaFree(pointer); }};
     }
     return;
   }
 #endif
   (void)place;
-  data_.reset(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096));
+  data_.reset(std::aligned_alloc(4096, size / 4096 * 4096 + 4096));
   if (!data_) throw std::bad_alloc();
   fill_zero(lane, data_.get(), size);  // pages are there before anything is timed
 }
@@ -403,6 +403,8 @@ void measure(Lane const& lane, Effort const& effort, std::vector<Contestant> con
   for (Contestant const& contestant : contestants) {
     try {
       runners.push_back(race.enter(contestant));
+    } catch (invalid_argument const&) {
+      throw;  // a bad call is the bench's own mistake
     } catch (std::exception const& error) {
       contest.absent.emplace_back(contestant.name, error.what());
       continue;

@@ -69,6 +69,15 @@ bool copy_non_temporal(Lane const& lane, void* to, void const* from, std::size_t
 void fill_zero(Lane const& lane, void* to, std::size_t size);
 void upload(Lane const& lane, void* to, void const* pinned, std::size_t size);
 
+/// How much is measured.
+struct Effort {
+  int most_rounds = 51;
+  int fewest_rounds = 7;
+  double seconds = 10.0;  ///< of a contest, unless the fewest rounds take longer
+  int steps = 20;         ///< at least so many in a graph or between two events
+  int most_sets = 256;    ///< of buffers
+};
+
 /// How often buffers must be repeated to be cold at each use: at least 4 times, together at least
 /// four times the cache, as far as memory allows.
 [[nodiscard]] int cold_sets(Lane const& lane, Effort const& effort, std::size_t bytes_of_a_set);
@@ -87,14 +96,6 @@ struct Contestant {
   double tolerance = 0.0;
   bool capturable = true;
   bool waits = false;  ///< part of it runs elsewhere: timed by the host's clock, after a wait
-};
-
-struct Effort {
-  int most_rounds = 51;
-  int fewest_rounds = 7;
-  double seconds = 10.0;  ///< of a contest, unless the fewest rounds take longer
-  int steps = 20;         ///< at least so many in a graph or between two events
-  int most_sets = 256;    ///< of buffers
 };
 
 struct Result {

@@ -8,6 +8,8 @@
 namespace mixfuse::bench {
 namespace {
 
+constexpr std::int64_t classes = 1000;
+
 /// Variants of mixfuse that show what a part of the work costs.
 std::vector<std::pair<char const*, Spec>> variants(Shape const& shape) {
   Spec roll = mixup_of(shape), cutmix = roll, both = roll, unmixed = roll;
@@ -31,6 +33,10 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
     more.push_back({name, [&](int set) { mixing.step(set); },
                     [&] { return batch.error(0, mixing.rows()); }, batch.tolerance()});
   }
+  Mixing& labelled =
+      *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane, classes));
+  more.push_back({"mixfuse, with labels", [&](int set) { labelled.step(set); },
+                  [&] { return batch.error(0, labelled.rows()); }, batch.tolerance()});
   Mixing& mix_only = *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane));
   more.push_back({"mixfuse, the plan kept", [&](int set) { mix_only.mix(set); },
                   [&] { return batch.error(0, mix_only.rows()); }, batch.tolerance()});
@@ -60,7 +66,7 @@ void step_contest(Setup const& setup, Report& report, Shape const& shape) {
   Lane const cpu(Device::cpu(), setup.lane.threads());
   Batch const cpu_batch(cpu, shape,
                         cold_sets(cpu, setup.effort, shape.bytes_in() + shape.bytes_out()));
-  Mixing on_cpu(cpu_batch, mixup_of(shape), cpu);
+  Mixing on_cpu(cpu_batch, mixup_of(shape), cpu, classes);
   Formulas const formulas(cpu_batch, cpu);
   auto const of_cpu = [&](int set) { return set % cpu_batch.sets(); };
   std::vector<Contestant> contestants = {
@@ -75,7 +81,7 @@ void step_contest(Setup const& setup, Report& report, Shape const& shape) {
   if (lane.cuda()) {
     sets = cold_sets(lane, setup.effort, shape.bytes_in() + shape.bytes_out());
     batch = std::make_unique<Batch>(lane, shape, sets);
-    mixing = std::make_unique<Mixing>(*batch, mixup_of(shape), lane);
+    mixing = std::make_unique<Mixing>(*batch, mixup_of(shape), lane, classes);
     pinned = std::make_unique<Memory>(lane, shape.bytes_in(), Place::pinned);
     pinned->put(batch->host().data());
     contestants.insert(contestants.begin(),

@@ -122,7 +122,7 @@ MIXFUSE_PEERS int mixfuse_peers_step(void* handle, void* out, void const* in, in
     auto const& e = peer.shape.extents;
     TensorView const mixed{out, peer.shape.out, e.data(), static_cast<int>(e.size()),
                            peer.device()};
-    step_into({mixed}, {peer.view(in), {}, {}, peer.normalise}, peer.plan, queue);
+    mix_into(mixed, peer.view(in), peer.normalise, peer.plan, queue);
     return 1;
   });
 }

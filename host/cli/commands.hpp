@@ -13,6 +13,7 @@ enum class Form : std::uint8_t { lines, json };
 void run_mix(Options const& options);
 void run_sheet(Options const& options);
 void run_info(Form form);
+void run_bench(BenchOptions const& options);
 
 /// Runs `body` and turns what it throws into one line on stderr and the status to end with.
 int report_errors(char const* program, void (*body)(int, char**), int count, char** arguments);

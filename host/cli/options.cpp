@@ -99,6 +99,26 @@ void add_beta(CLI::App& app, std::string const& flags, std::optional<Beta>& targ
       ->type_name("A[,B]");
 }
 
+template <class Target>
+void add_dtype(CLI::App& app, std::string const& flag, Target& target, std::string const& help) {
+  add_choice<Target, DType>(app, flag, target,
+                            {{"u8", DType::u8},
+                             {"f16", DType::f16},
+                             {"bf16", DType::bf16},
+                             {"f32", DType::f32},
+                             {"f64", DType::f64}},
+                            help);
+}
+
+template <class AnyOptions>
+void add_device_flags(CLI::App& app, AnyOptions& o) {
+  add_choice<DeviceChoice, DeviceChoice>(
+      app, "--device", o.device,
+      {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}},
+      "Where the work runs (auto: CUDA if it is there)");
+  add_number(app, "--threads", o.threads, 0, 4096, "CPU threads (0: as many as OpenMP takes)");
+}
+
 /// The flags of a preset; `paper` without one, since its are the defaults.
 struct Drawn {
   Pairing pairing = Pairing::permutation;
@@ -234,11 +254,7 @@ void add_input_flags(CLI::App& app, Options& options) {
              "Global index of the first sample (0)");
   app.add_option("--plan-in", o.plan_in, "Mix by this plan and draw nothing")->type_name("P.json");
 
-  add_choice<DeviceChoice, DeviceChoice>(
-      app, "--device", o.device,
-      {{"auto", DeviceChoice::automatic}, {"cpu", DeviceChoice::cpu}, {"cuda", DeviceChoice::cuda}},
-      "Where the work runs (auto: CUDA if it is there)");
-  add_number(app, "--threads", o.threads, 0, 4096, "CPU threads (0: as many as OpenMP takes)");
+  add_device_flags(app, o);
 
   add_number(app, "--max-side", o.limits.side, std::int64_t{1}, most,
              "Limit: side of an image file");
@@ -260,13 +276,7 @@ void add_mix_flags(CLI::App& app, Options& options) {
   add_number(app, "--ignore-index", o.ignored, std::numeric_limits<std::int64_t>::min(),
              std::numeric_limits<std::int64_t>::max(), "Class id whose share is left out", "ID");
   app.add_option("--out", o.out, "The mixed images")->type_name("OUT.npy");
-  add_choice<std::optional<DType>, DType>(app, "--out-dtype", o.out_dtype,
-                                          {{"u8", DType::u8},
-                                           {"f16", DType::f16},
-                                           {"bf16", DType::bf16},
-                                           {"f32", DType::f32},
-                                           {"f64", DType::f64}},
-                                          "Their dtype (the input's)");
+  add_dtype(app, "--out-dtype", o.out_dtype, "Their dtype (the input's)");
   app.add_option("--targets", o.targets, "The mixed labels")->type_name("T.npy");
   add_choice<std::optional<TargetKind>, TargetKind>(
       app, "--target", o.target, {{"dense", TargetKind::dense}, {"sparse", TargetKind::sparse}},
@@ -281,6 +291,17 @@ void add_sheet_flags(CLI::App& app, Options& options) {
   app.add_option("--out", options.out, "The picture")->required()->type_name("SHEET.png");
   add_number(app, "--count", options.count, std::int64_t{1}, std::int64_t{100},
              "Samples on it (8)");
+}
+
+void add_bench_flags(CLI::App& app, BenchOptions& o) {
+  app.add_option("--shape", o.shapes, "A batch like 256x3x224x224 or 512x9x1000; may be repeated")
+      ->type_name("BxCxHxW|BxCxT");
+  add_dtype(app, "--dtype", o.dtype, "Its dtype (f32)");
+  add_dtype(app, "--out-dtype", o.out_dtype,
+            "Another one than u8: flips and normalises on the way (the input's)");
+  add_device_flags(app, o);
+  add_number(app, "--seconds", o.seconds, 0.0, 3600.0, "Time for each contest (5)", "S");
+  app.add_option("--json", o.json, "The figures")->type_name("R.json");
 }
 
 void check_flags(Options const& o) {

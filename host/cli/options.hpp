@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "host/cli/file.hpp"
 #include "mixfuse/plan.hpp"
@@ -49,11 +50,23 @@ struct Options {
   std::int64_t count = 8;  ///< samples on a sheet
 };
 
+/// The flags of `bench`.
+struct BenchOptions {
+  std::vector<std::string> shapes;
+  DType dtype = DType::f32;
+  std::optional<DType> out_dtype;
+  DeviceChoice device = DeviceChoice::automatic;
+  int threads = 0;
+  double seconds = 5.0;
+  std::string json;
+};
+
 /// The flags that say what is read, what is drawn and where the work runs.
 void add_input_flags(CLI::App& app, Options& options);
 /// The flags of `mix` and of `sheet` alone.
 void add_mix_flags(CLI::App& app, Options& options);
 void add_sheet_flags(CLI::App& app, Options& options);
+void add_bench_flags(CLI::App& app, BenchOptions& options);
 
 /// Throws bad_call for flags that are wrong together, before any file is opened.
 void check_flags(Options const& options);
