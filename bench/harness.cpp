@@ -409,10 +409,11 @@ void measure(Lane const& lane, Effort const& effort, std::vector<Contestant> con
       contest.absent.emplace_back(contestant.name, error.what());
       continue;
     }
-    Runner const& runner = runners.back();
-    if (runner.error && !(*runner.error <= contestant.tolerance)) {
-      throw std::runtime_error(contest.shape + " " + contest.in + ": " + contestant.name +
-                               " is wrong by " + std::to_string(*runner.error));
+    auto const error = runners.back().error;
+    if (error && !(*error <= contestant.tolerance)) {
+      contest.wrong = true;
+      contest.absent.emplace_back(contestant.name, "WRONG by " + std::to_string(*error));
+      runners.pop_back();
     }
   }
   auto const begin = Clock::now();
@@ -451,6 +452,10 @@ void Report::add(Contest contest) {
   }
   std::cout << std::flush;
   contests_.push_back(std::move(contest));
+}
+
+bool Report::wrong() const {
+  return std::any_of(contests_.begin(), contests_.end(), [](Contest const& c) { return c.wrong; });
 }
 
 std::string Report::json() const {

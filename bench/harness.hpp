@@ -117,10 +117,11 @@ struct Contest {
   int steps = 0, rounds = 0;
   std::vector<Result> results = {};
   std::vector<std::pair<std::string, std::string>> absent = {};  ///< who, and why
+  bool wrong = false;  ///< some are absent because their results are wrong
 };
 
-/// Lets the contestants run in turns. One that is unsupported, or cannot start, becomes absent; a
-/// wrong result ends the run (std::runtime_error).
+/// Lets the contestants run in turns. One that is unsupported, cannot start, or whose result is
+/// wrong, becomes absent.
 void measure(Lane const& lane, Effort const& effort, std::vector<Contestant> const& contestants,
              Contest& contest);
 
@@ -130,6 +131,7 @@ class Report {
   Report(Lane const& lane, std::string program, std::string commit = "");
   /// Prints the contest as well.
   void add(Contest contest);
+  [[nodiscard]] bool wrong() const;  ///< some contestant's result was
   [[nodiscard]] std::string json() const;
 
  private:

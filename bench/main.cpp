@@ -89,10 +89,14 @@ Device device_of(std::string const& name) {
   return cuda_info().devices > 0 ? Device::cuda() : Device::cpu();
 }
 
-void run(Flags const& flags) {
+/// The status to end with.
+int run(Flags const& flags) {
   Lane const lane(device_of(flags.device), flags.threads);
   Setup const setup{lane, flags.effort, flags.size, flags.match};
-  if (flags.profile) return profile_mix(setup);
+  if (flags.profile) {
+    profile_mix(setup);
+    return 0;
+  }
   Report report(lane, "mixfuse-bench", flags.commit);
   auto const wanted = [&](char const* stage) {
     return flags.stage.empty() || flags.stage == stage;
@@ -101,9 +105,11 @@ void run(Flags const& flags) {
   if (wanted("plan")) plan_bench(setup, report);
   if (wanted("mix")) mix_bench(setup, report);
   if (wanted("label")) label_bench(setup, report);
-  if (flags.json.empty()) return;
+  int const status = report.wrong() ? 1 : 0;
+  if (flags.json.empty()) return status;
   std::ofstream file{flags.json};
   if (!(file << report.json()).flush()) throw std::runtime_error(flags.json + ": not written");
+  return status;
 }
 
 }  // namespace
@@ -111,8 +117,7 @@ void run(Flags const& flags) {
 
 int main(int count, char** arguments) {
   try {
-    mixfuse::bench::run(mixfuse::bench::parse(count, arguments));
-    return 0;
+    return mixfuse::bench::run(mixfuse::bench::parse(count, arguments));
   } catch (std::invalid_argument const& error) {
     std::cerr << error.what() << '\n';
     return 2;

@@ -61,9 +61,9 @@ void run_bench(BenchOptions const& options) {
     report.add(bench::mix_contest(lane, effort, batch, Way::call));
     if (lane.cuda()) report.add(bench::mix_contest(lane, effort, batch, Way::graph));
   }
-  if (files.empty()) return;
-  files[0]->write(report.json());
+  if (!files.empty()) files[0]->write(report.json());
   commit(files);
+  if (report.wrong()) throw failed_run("a result differs from float64");
 }
 
 }  // namespace mixfuse::cli
