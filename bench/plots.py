@@ -13,6 +13,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 
 DARK, LIGHT = "#0b6e4f", "#9aa5ab"
 
@@ -53,7 +54,7 @@ def caption(figure, pairs, what):
     report = pairs[0][0]
     machine = report["machine"]
     where = machine["name"] if machine["device"] == "cuda" else \
-        f"{machine['name']}, {machine['threads']} threads"
+        f"{machine['name']}, threads: {machine['threads']}"
     rounds = sorted({contest["rounds"] for _, contest in pairs})
     runs = f"{rounds[0]}" if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]}"
     figure.text(0.01, 0.005, f"{where}; {what}; median and p10 to p90 of {runs} rounds; cold "
@@ -73,6 +74,8 @@ def dots(axis, rows):
     axis.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=7)
     axis.set_ylim(-0.6, len(rows) - 0.3)
     axis.set_xscale("log")
+    axis.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.tick_params(axis="x", labelsize=7)
     axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
     axis.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axis.grid(axis="x", color="#e5e5e5")
