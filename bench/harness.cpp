@@ -432,8 +432,11 @@ void measure(Lane const& lane, Effort const& effort, std::vector<Contestant> con
   }
 }
 
-Report::Report(Lane const& lane, std::string program, std::string commit)
-    : lane_{lane}, program_{std::move(program)}, commit_{std::move(commit)} {}
+Report::Report(Lane const& lane, std::string program, std::string commit, std::string file)
+    : lane_{lane},
+      program_{std::move(program)},
+      commit_{std::move(commit)},
+      file_{std::move(file)} {}
 
 void Report::add(Contest contest) {
   std::cout << contest.stage << ' ' << contest.shape << ' ' << contest.in
@@ -452,6 +455,9 @@ void Report::add(Contest contest) {
   }
   std::cout << std::flush;
   contests_.push_back(std::move(contest));
+  if (file_.empty()) return;
+  std::ofstream file{file_};
+  if (!(file << json()).flush()) throw std::runtime_error(file_ + ": not written");
 }
 
 bool Report::wrong() const {

@@ -128,15 +128,16 @@ void measure(Lane const& lane, Effort const& effort, std::vector<Contestant> con
 /// The contests of a run, and what they ran on. bench/README.md describes the JSON.
 class Report {
  public:
-  Report(Lane const& lane, std::string program, std::string commit = "");
-  /// Prints the contest as well.
+  Report(Lane const& lane, std::string program, std::string commit = "", std::string file = "");
+  /// Prints the contest as well, and writes the file anew, so that a run that is stopped leaves
+  /// what it measured.
   void add(Contest contest);
   [[nodiscard]] bool wrong() const;  ///< some contestant's result was
   [[nodiscard]] std::string json() const;
 
  private:
   Lane const& lane_;
-  std::string program_, commit_;
+  std::string program_, commit_, file_;
   std::vector<Contest> contests_;
 };
 

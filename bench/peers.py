@@ -104,14 +104,18 @@ class Data:
         view = (lambda t: t.numpy()) if torch else (lambda a: a)
         return [view(x) for x in self.x], [view(out) for out in self.out]
 
+    def read(self, rows):
+        """Some samples of the batch in float64, channels first."""
+        rows, x = np.asarray(rows, np.int64), self.x[0]
+        values = x[torch.from_numpy(rows).to(x.device)].double().cpu().numpy() if torch else \
+            x[rows].astype(np.float64)
+        return np.moveaxis(values, -1, 1) if self.normalise else values
+
     def want(self, samples, partner, weight):
         """float64 results of some samples."""
-        first = self.x[0]
-        x = first.double().cpu().numpy() if torch else first.astype(np.float64)
-        if self.normalise:
-            x = np.moveaxis(x, -1, 1)
-        w = np.asarray(weight, np.float64).reshape(-1, *[1] * (x.ndim - 1))[samples]
-        mixed = w * x[samples] + (1 - w) * x[np.asarray(partner)[samples]]
+        ones = [1] * (len(self.shape) - 1)
+        w = np.asarray(weight, np.float64)[samples].reshape(-1, *ones)
+        mixed = w * self.read(samples) + (1 - w) * self.read(np.asarray(partner)[samples])
         return (mixed / 255 - MEAN) / STD if self.normalise else mixed
 
     def error(self, checked):
