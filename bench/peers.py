@@ -544,7 +544,7 @@ class Timed:
         self.error = data.error(peer.checked()) if peer.checked else None
         if self.error is not None and not self.error <= TOLERANCE[data.dtype_out]:
             raise AssertionError(f"WRONG by {self.error}")
-        for i in range(3):
+        for i in range(3 if steps > 1 else 1):
             self.finish(peer.step(i % data.sets))
         if way == "graph":
             if not peer.capturable:
@@ -606,7 +606,7 @@ def contest(data, way, limits):
         except Exception as error:
             absent.append({"name": maker.__name__, "why": reason(error)})
     begin, rounds = time.monotonic(), 0
-    while rounds < limits.rounds and (rounds < 5 or time.monotonic() - begin < limits.seconds):
+    while rounds < limits.rounds and (rounds < 3 or time.monotonic() - begin < limits.seconds):
         for k in range(len(entered)):
             entered[(k + rounds) % len(entered)].run()
         rounds += 1
