@@ -81,8 +81,8 @@ class Golden : public OnDevice {};
 
 TEST_F(Golden, DrawnRowsAreThoseOfTheStreamVersion) {
   char const* const carried = std::getenv("MIXFUSE_TESTS_DIR");  // built on another machine
-  std::string const path = std::string{carried ? carried : MIXFUSE_TESTS_DIR} +
-                           "/golden/stream_" + std::to_string(stream_version()) + ".txt";
+  std::string const path = std::string{carried ? carried : MIXFUSE_TESTS_DIR} + "/golden/stream_" +
+                           std::to_string(stream_version()) + ".txt";
   std::ifstream file(path);
   ASSERT_TRUE(file) << "no golden file " << path;
   std::map<std::string, std::string> golden;
