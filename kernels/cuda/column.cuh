@@ -204,7 +204,7 @@ struct Vector {
 
   __device__ static constexpr bool is_mine() { return true; }
 
-  __device__ std::uint32_t inside(MixJob const& job, Box const& box) const {
+  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
     return in_line ? spot.along_line(job.walk, box, count) : spot.along_walk(job.walk, box, count);
   }
 
@@ -216,8 +216,9 @@ struct Vector {
   __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool flip) const {
     return load(sample_of<In>(job.own, job.own_pitch, sample), flip);
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t sample, bool flip) const {
-    return load(sample_of<In>(job.partners, job.partners_pitch, sample), flip);
+  __device__ Raw load_partner(MixJob const& job, std::int64_t, std::int64_t partner,
+                              bool flip) const {
+    return load(sample_of<In>(job.partners, job.partners_pitch, partner), flip);
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
     return flip ? raw.template reversed<1>() : raw;
@@ -268,7 +269,7 @@ struct Pixels {
     if (job.flips) image += job.walk.extent[Walk::line] - count - 2 * spot.line;
   }
 
-  __device__ std::uint32_t inside(MixJob const& job, Box const& box) const {
+  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
     return in_line ? spot.along_line(job.walk, box, count) : spot.along_walk(job.walk, box, count);
   }
 
@@ -280,8 +281,9 @@ struct Pixels {
   __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool flip) const {
     return load(sample_of<In>(job.own, job.own_pitch, sample), flip);
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t sample, bool flip) const {
-    return load(sample_of<In>(job.partners, job.partners_pitch, sample), flip);
+  __device__ Raw load_partner(MixJob const& job, std::int64_t, std::int64_t partner,
+                              bool flip) const {
+    return load(sample_of<In>(job.partners, job.partners_pitch, partner), flip);
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
     return flip ? raw.template reversed<channels>() : raw;
@@ -304,6 +306,90 @@ struct Pixels {
            [](Raw const& raw, int i) { return raw.at(i * channels + channel); })
         .store(static_cast<Out*>(job.out) + sample * job.out_pitch +
                channel * job.walk.out[Walk::planar_channel] + pixel);
+  }
+};
+
+/// Consecutive elements of samples that lie without gaps, but each from another address modulo 16:
+/// accesses lie on multiples of 16 of the output sample, and what is read is shifted. The first and
+/// the last columns reach over the sample's ends and go element by element.
+template <class T>
+struct Shifted {
+  static constexpr int count = 16 / static_cast<int>(sizeof(T));
+  using Raw = Packed<T, count>;
+
+  std::int64_t column;
+  Mixing<T, T, count> mixing;
+
+  static std::int64_t columns(MixJob const& job) { return job.walk.elements / count + 2; }
+
+  static bool fits(MixJob const& job) {
+    return is_dense(job.walk, job.walk.own) && is_dense(job.walk, job.walk.partners) &&
+           is_dense(job.walk, job.walk.out) && !job.flips && job.affine.channels == 0;
+  }
+
+  __device__ Shifted(MixJob const& job, std::int64_t index)
+      : column{index}, mixing(job.affine, 0) {}
+
+  __device__ static T* out(MixJob const& job, std::int64_t sample) {
+    return static_cast<T*>(job.out) + sample * job.out_pitch;
+  }
+
+  /// The column's first element in an output sample, which may be before it.
+  __device__ std::int64_t first(MixJob const& job, std::int64_t sample) const {
+    auto const beyond = reinterpret_cast<std::uintptr_t>(out(job, sample)) % 16 / sizeof(T);
+    return column * count - static_cast<std::int64_t>(beyond);
+  }
+
+  __device__ std::uint32_t inside(MixJob const& job, std::int64_t sample, Box const& box) const {
+    std::int64_t const begin = first(job, sample), from = begin < 0 ? 0 : begin;
+    if (from >= job.walk.elements) return 0;
+    return Spot(job.walk, from).along_walk(job.walk, box, count) << (from - begin) &
+           Weights<count>::all;
+  }
+
+  __device__ static Raw load(MixJob const& job, T const* sample, std::int64_t begin) {
+    Raw raw;
+    std::int64_t const end = begin + count;
+    if (begin < count || end + count > job.walk.elements) {  // else within the sample, both words
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        if (begin + i >= 0 && begin + i < job.walk.elements) raw.put(i, sample[begin + i]);
+      }
+      return raw;
+    }
+    auto const address = reinterpret_cast<std::uintptr_t>(sample + begin);
+    auto const beyond = static_cast<unsigned>(address % 16);
+    Packed<T, 2 * count> both;
+    both.load(reinterpret_cast<void const*>(address - beyond));
+    if ((beyond & 8) != 0) both.shift(2);
+    if ((beyond & 4) != 0) both.shift(1);
+#pragma unroll
+    for (unsigned i = 0; i < Raw::words; ++i) {
+      raw.word[i] = __funnelshift_r(both.word[i], both.word[i + 1], beyond % 4 * 8);
+    }
+    return raw;
+  }
+  __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool) const {
+    return load(job, sample_of<T>(job.own, job.own_pitch, sample), first(job, sample));
+  }
+  __device__ Raw load_partner(MixJob const& job, std::int64_t sample, std::int64_t partner,
+                              bool) const {
+    return load(job, sample_of<T>(job.partners, job.partners_pitch, partner), first(job, sample));
+  }
+  __device__ Raw turned(Raw const& raw, bool) const { return raw; }
+
+  template <class Weight>
+  __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight,
+                        Raw const& own, Raw const& partner) const {
+    auto const mixed =
+        mixing(weight, own, partner, [](Raw const& raw, int i) { return raw.at(i); });
+    std::int64_t const begin = first(job, sample);
+    T* const to = out(job, sample);
+    if (begin >= 0 && begin + count <= job.walk.elements) return mixed.store(to + begin);
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      if (begin + i >= 0 && begin + i < job.walk.elements) to[begin + i] = mixed.at(i);
+    }
   }
 };
 
@@ -330,7 +416,7 @@ struct Element {
     partner[1] = maths::offset(walk.partners, image);
   }
 
-  __device__ std::uint32_t inside(MixJob const& job, Box const& box) const {
+  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
     return maths::is_inside(job.walk, box, place);
   }
 
@@ -339,10 +425,9 @@ struct Element {
     raw.put(0, sample_of<In>(job.own, job.own_pitch, sample)[flip ? own[1] : own[0]]);
     return raw;
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t sample, bool flip) const {
+  __device__ Raw load_partner(MixJob const& job, std::int64_t, std::int64_t at, bool flip) const {
     Raw raw;
-    raw.put(
-        0, sample_of<In>(job.partners, job.partners_pitch, sample)[flip ? partner[1] : partner[0]]);
+    raw.put(0, sample_of<In>(job.partners, job.partners_pitch, at)[flip ? partner[1] : partner[0]]);
     return raw;
   }
   __device__ Raw turned(Raw const& raw, bool) const { return raw; }
@@ -379,7 +464,7 @@ struct Twin {
   /// Else its image's column does it.
   __device__ bool is_mine() const { return place[0].at[Walk::line] <= place[1].at[Walk::line]; }
 
-  __device__ std::uint32_t inside(MixJob const& job, Box const& box) const {
+  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
     return std::uint32_t{maths::is_inside(job.walk, box, place[0])} |
            std::uint32_t{maths::is_inside(job.walk, box, place[1])} << 1;
   }

@@ -36,8 +36,9 @@ __device__ inline Entry entry_at(MixJob const& job, std::int64_t position) {
 
 template <class Column>
 __device__ Weights<Column::count> weights_of(MixJob const& job, Column const& column,
-                                             Row const& row) {
-  return {row.outside, row.inside, job.boxes ? column.inside(job, row.box) : 0};
+                                             Entry const& entry) {
+  return {entry.row.outside, entry.row.inside,
+          job.boxes ? column.inside(job, entry.sample, entry.row.box) : 0};
 }
 
 /// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
@@ -49,7 +50,8 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
   typename Column::Raw raw[S + 1u];
 #pragma unroll
   for (int k = 0; k < S; ++k) {
-    masks[k] = job.boxes && k < count ? column.inside(job, entries[k].row.box) : 0;
+    masks[k] =
+        job.boxes && k < count ? column.inside(job, entries[k].sample, entries[k].row.box) : 0;
   }
   auto const weights = [&](int k) {
     return Weights<Column::count>{entries[k].row.outside, entries[k].row.inside, masks[k]};
@@ -59,7 +61,8 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
   auto const needs_partner = [&](int k) { return weights(k).are_one() && !weights(k).are(1.0f); };
   // First, since the next segment's first load is of the same sample: it comes once from memory.
   if (count == S && needs_partner(S - 1)) {
-    raw[S] = column.load_partner(job, entries[S - 1].row.partner, entries[S - 1].partner_flip);
+    raw[S] = column.load_partner(job, entries[S - 1].sample, entries[S - 1].row.partner,
+                                 entries[S - 1].partner_flip);
   }
 #pragma unroll
   for (int k = 0; k < S; ++k) {
@@ -80,7 +83,7 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
     auto partner = raw[k + 1];
     // The end of a cycle, a plan that is no permutation, or the end of the batch.
     if (k + 1 < S && (!entry.follows || k + 1 == count) && needs_partner(k)) {
-      partner = column.load_partner(job, entry.row.partner, entry.partner_flip);
+      partner = column.load_partner(job, entry.sample, entry.row.partner, entry.partner_flip);
     }
     column.store(job, entry.sample, weights(k).at(0), column.turned(raw[k], entry.row.flip != 0),
                  column.turned(partner, entry.partner_flip));
@@ -92,8 +95,9 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
     Entry const& entry = entries[__ffs(static_cast<int>(at_edges)) - 1];
     bool const flip = entry.row.flip != 0;
     auto const own = column.load_own(job, entry.sample, flip);
-    auto const partner = column.load_partner(job, entry.row.partner, entry.partner_flip);
-    column.store(job, entry.sample, weights_of(job, column, entry.row), column.turned(own, flip),
+    auto const partner =
+        column.load_partner(job, entry.sample, entry.row.partner, entry.partner_flip);
+    column.store(job, entry.sample, weights_of(job, column, entry), column.turned(own, flip),
                  column.turned(partner, entry.partner_flip));
   }
 }
@@ -157,7 +161,7 @@ __global__ void __launch_bounds__(mix_threads)
 #pragma unroll
       for (int k = 0; k <= ahead; ++k) {
         if (k >= known) break;
-        weights[k] = weights_of(job, column, entries[k].row);
+        weights[k] = weights_of(job, column, entries[k]);
         if (k == 0 && at != begin) continue;  // it was the last chunk's last
         // Needed as own, as the partner of the one before, or as that of its cycle's last.
         bool const stays = weights[k].are(1.0f) && entries[k].row.flip == 0;
@@ -252,9 +256,17 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t st
           return;
         }
       }
-      code = Vector<In, Out>::fits(images)
-                 ? mix_columns<Vector<In, Out>, 8, 4, 2, 1>(images, labels, stream, facts)
-                 : mix_columns<Element<In, Out>, 4>(images, labels, stream, facts);
+      if (Vector<In, Out>::fits(images)) {
+        code = mix_columns<Vector<In, Out>, 8, 4, 2, 1>(images, labels, stream, facts);
+        return;
+      }
+      if constexpr (std::is_same_v<In, Out> && sizeof(In) <= 2) {
+        if (Shifted<In>::fits(images)) {
+          code = mix_columns<Shifted<In>, 1>(images, labels, stream, facts);
+          return;
+        }
+      }
+      code = mix_columns<Element<In, Out>, 4>(images, labels, stream, facts);
     }
   });
   return code;

@@ -200,7 +200,10 @@ Path const paths[] = {
     {"PlanesOverLineEnds", Layout::nhwc, Layout::nchw, {11, 8, 6, 3}, {11, 3, 8, 6}},
     {"PlanesToPixels", Layout::nchw, Layout::nhwc, {11, 3, 4, 16}, {11, 4, 16, 3}},
     {"Elements", Layout::nchw, Layout::nchw, {11, 3, 7, 5}, {11, 3, 7, 5}},
-    {"ShiftedElements", Layout::nchw, Layout::nchw, {7, 3, 4, 16}, {7, 3, 4, 16}, {1, 0, 1}},
+    {"Shifted", Layout::nchw, Layout::nchw, {7, 3, 4, 16}, {7, 3, 4, 16}, {1, 0, 1}},
+    {"ShiftedEachApart", Layout::nchw, Layout::nchw, {11, 3, 5, 17}, {11, 3, 5, 17}, {3, 0, 1}},
+    {"ShiftedPixels", Layout::nhwc, Layout::nhwc, {9, 5, 13, 3}, {9, 5, 13, 3}},
+    {"ShiftedAndSmall", Layout::nct, Layout::nct, {9, 3, 7}, {9, 3, 7}},
     {"StridedElements", Layout::nchw, Layout::nchw, {5, 2, 4, 16}, {5, 2, 4, 16}, {0, 1, 2}},
 };
 
