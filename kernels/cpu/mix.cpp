@@ -76,6 +76,19 @@ void blend_run(Run<Out> out, Run<In const> own, Run<In const> partner, std::int6
   }
 }
 
+/// The same, normalised.
+template <class Out, class In>
+void map_run(Run<Out> out, Run<In const> own, Run<In const> partner, std::int64_t count,
+             float weight, maths::Map<maths::Real<In>> map) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    In const a = weight == 0.0f ? In{} : own.data[i * own.step];
+    In const b = weight == 1.0f ? In{} : partner.data[i * partner.step];
+    out.data[i * out.step] = weight == 1.0f   ? maths::copied<Out>(a, map)
+                             : weight == 0.0f ? maths::copied<Out>(b, map)
+                                              : maths::blended<Out>(weight, a, b, map);
+  }
+}
+
 /// One sample's side of a line: where its element 0 lies and how far the next is, mirrored or not.
 template <class T>
 struct Side {
@@ -94,12 +107,21 @@ Side<T> side(T* sample, std::int64_t const (&stride)[Walk::axes], Walk const& wa
 /// Positions [begin, end) of a line, all with one weight.
 template <class Out, class In>
 void mix_span(Side<Out> out, Side<In const> own, Side<In const> partner, std::int64_t grains,
-              std::int64_t begin, std::int64_t end, float weight) {
+              std::int64_t begin, std::int64_t end, float weight, Affine const& affine,
+              std::int64_t channel) {
   if (begin >= end) return;
   auto const run = [&](auto side, std::int64_t x, std::int64_t c, std::int64_t step) {
     return Run<std::remove_pointer_t<decltype(side.data)>>{
         side.data + x * side.line + c * side.grain, step};
   };
+  if (affine.channels != 0) {
+    for (std::int64_t c = 0; c < grains; ++c) {
+      map_run(run(out, begin, c, out.line), run(own, begin, c, own.line),
+              run(partner, begin, c, partner.line), end - begin, weight,
+              maths::map_of<maths::Real<In>>(affine, channel + c));
+    }
+    return;
+  }
   auto const dense = [&](auto side) { return side.grain == 1 && side.line == grains; };
   if (dense(out) && dense(own) && dense(partner)) {
     blend_run(run(out, begin, 0, 1), run(own, begin, 0, 1), run(partner, begin, 0, 1),
@@ -138,9 +160,10 @@ void mix_line(MixJob const& job, std::int64_t sample, std::int64_t line) {
   maths::Place in_box = place;
   in_box.at[Walk::line] = lo;
   if (lo >= hi || !maths::is_inside(walk, row.box, in_box)) lo = hi = 0;
-  mix_span(out, own, partner, grains, 0, lo, row.outside);
-  mix_span(out, own, partner, grains, lo, hi, row.inside);
-  mix_span(out, own, partner, grains, hi, length, row.outside);
+  mix_span(out, own, partner, grains, 0, lo, row.outside, job.affine, maths::channel_of(place));
+  mix_span(out, own, partner, grains, lo, hi, row.inside, job.affine, maths::channel_of(place));
+  mix_span(out, own, partner, grains, hi, length, row.outside, job.affine,
+           maths::channel_of(place));
 }
 
 /// In place, by columns: a block of positions and their mirror images, of all samples in the order
