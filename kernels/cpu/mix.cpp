@@ -1,260 +1,577 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cpu/choice.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "kernels/dtypes.hpp"
 #include "kernels/job.hpp"
 #include "kernels/maths/blend.hpp"
 #include "kernels/maths/load.hpp"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+/// A batch is walked in chunks: some lines of one sample, small enough that they are still in the
+/// second-level cache when the next sample of the cycle, which has them as its partner's, comes. A
+/// chunk is mixed in tiles that stay in the first level: sources that lie otherwise than the output
+/// (mirrored, or channels elsewhere) are brought into its order, then blended by a plain loop.
 namespace mixfuse::cpu {
 namespace {
 
-/// Elements `step` apart.
-template <class T>
-struct Run {
-  T* data;
-  std::int64_t step;
+using detail::Isa;
+
+constexpr std::int64_t line_size = 64;                                              // of a cache
+constexpr std::int64_t tile_size = 16384, chunk_size = 131072, least_work = 65536;  // bytes
+constexpr std::int64_t most_inside = 16;                                            // channels
+
+/// A map for every element, one for all, or by channel where that changes fastest.
+template <class R>
+struct OneMap {
+  maths::Map<R> map;
+  maths::Map<R> operator[](std::int64_t) const { return map; }
+};
+template <class R>
+struct MapTable {
+  R const* scale;
+  R const* shift;
+  maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
 };
 
-template <class Out, class In>
-void copy_run(Run<Out> out, Run<In const> in, std::int64_t count) {
-  if (out.step == 1 && in.step == 1) {
-    if constexpr (std::is_same_v<In, Out>) {
-      std::memcpy(out.data, in.data, static_cast<std::size_t>(count) * sizeof(In));
-    } else {
-      for (std::int64_t i = 0; i < count; ++i) out.data[i] = maths::copied<Out>(in.data[i]);
+/// Elements that share a weight; `out` may be `own`. At: none or one of the maps.
+struct Combine {
+  template <class Out, class In, class... At>
+  [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
+                                                std::int64_t count, float weight, At... at) {
+    if (weight == 1.0f || weight == 0.0f) {
+      In const* const from = weight == 1.0f ? own : partner;
+#pragma omp simd
+      for (std::int64_t i = 0; i < count; ++i) out[i] = maths::copied<Out>(from[i], at[i]...);
+      return;
     }
-    return;
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) {
+      out[i] = maths::blended<Out>(weight, own[i], partner[i], at[i]...);
+    }
   }
-  for (std::int64_t i = 0; i < count; ++i) {
-    out.data[i * out.step] = maths::copied<Out>(in.data[i * in.step]);
-  }
-}
-
-template <class Out, class In>
-[[gnu::always_inline]] inline void blend_dense(Out* out, In const* own, In const* partner,
-                                               std::int64_t count, float weight) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    out[i] = maths::blended<Out>(weight, own[i], partner[i]);
-  }
-}
-
-#if defined(__x86_64__)
-/// The same bits: plain x86-64 has no fma, and calls a function for each.
-template <class Out, class In>
-[[gnu::target("avx2,fma")]] void blend_dense_fma(Out* out, In const* own, In const* partner,
-                                                 std::int64_t count, float weight) {
-  blend_dense(out, own, partner, count, weight);
-}
-
-bool has_fma() {
-  static bool const has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  return has;
-}
-#endif
-
-/// A run of elements that share a weight.
-template <class Out, class In>
-void blend_run(Run<Out> out, Run<In const> own, Run<In const> partner, std::int64_t count,
-               float weight) {
-  if (weight == 1.0f) return copy_run(out, own, count);
-  if (weight == 0.0f) return copy_run(out, partner, count);
-  if (out.step == 1 && own.step == 1 && partner.step == 1) {
-#if defined(__x86_64__)
-    if (has_fma()) return blend_dense_fma(out.data, own.data, partner.data, count, weight);
-#endif
-    return blend_dense(out.data, own.data, partner.data, count, weight);
-  }
-  for (std::int64_t i = 0; i < count; ++i) {
-    out.data[i * out.step] =
-        maths::blended<Out>(weight, own.data[i * own.step], partner.data[i * partner.step]);
-  }
-}
-
-/// The same, normalised.
-template <class Out, class In>
-void map_run(Run<Out> out, Run<In const> own, Run<In const> partner, std::int64_t count,
-             float weight, maths::Map<maths::Real<In>> map) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    In const a = weight == 0.0f ? In{} : own.data[i * own.step];
-    In const b = weight == 1.0f ? In{} : partner.data[i * partner.step];
-    out.data[i * out.step] = weight == 1.0f   ? maths::copied<Out>(a, map)
-                             : weight == 0.0f ? maths::copied<Out>(b, map)
-                                              : maths::blended<Out>(weight, a, b, map);
-  }
-}
-
-/// One sample's side of a line: where its element 0 lies and how far the next is, mirrored or not.
-template <class T>
-struct Side {
-  T* data;
-  std::int64_t line, grain;
 };
 
-template <class T>
-Side<T> side(T* sample, std::int64_t const (&stride)[Walk::axes], Walk const& walk,
-             maths::Place place, bool flip) {
-  place.at[Walk::line] = flip ? walk.extent[Walk::line] - 1 : 0;
-  return {sample + maths::offset(stride, place), flip ? -stride[Walk::line] : stride[Walk::line],
-          stride[Walk::grain]};
+/// How far pixels and channels lie apart.
+struct Steps {
+  std::int64_t pixel, channel;
+};
+
+/// Brings pixels of several channels from one order into another.
+struct Arrange {
+  template <class T>
+  [[gnu::always_inline]] static inline void three(T* to, Steps t, T const* from, Steps f,
+                                                  std::int64_t pixels) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < pixels; ++i) {
+      to[i * t.pixel] = from[i * f.pixel];
+      to[i * t.pixel + t.channel] = from[i * f.pixel + f.channel];
+      to[i * t.pixel + 2 * t.channel] = from[i * f.pixel + 2 * f.channel];
+    }
+  }
+
+  template <class T>
+  [[gnu::always_inline]] static inline void one(T* to, std::int64_t t, T const* from,
+                                                std::int64_t f, std::int64_t pixels) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < pixels; ++i) to[i * t] = from[i * f];
+  }
+
+  // Steps that are written as numbers make loops that vectorise.
+  template <class T>
+  [[gnu::always_inline]] static inline void run(T* to, Steps t, T const* from, Steps f,
+                                                std::int64_t pixels, std::int64_t channels) {
+    if (channels == 3 && t.pixel == 1 && f.channel == 1) {
+      if (f.pixel == 3) return three(to, {1, t.channel}, from, {3, 1}, pixels);
+      if (f.pixel == -3) {
+        return three(to + pixels - 1, {-1, t.channel}, from - 3 * (pixels - 1), {3, 1}, pixels);
+      }
+    }
+    if (channels == 3 && t.pixel == 3 && t.channel == 1) {
+      if (f.pixel == 1) return three(to, {3, 1}, from, {1, f.channel}, pixels);
+      if (f.pixel == -1) return three(to, {3, 1}, from, {-1, f.channel}, pixels);
+    }
+    if (t.channel == 1 && f.channel == 1) {
+      for (std::int64_t i = 0; i < pixels; ++i) {
+        one(to + i * t.pixel, 1, from + i * f.pixel, 1, channels);
+      }
+      return;
+    }
+    for (std::int64_t c = 0; c < channels; ++c, to += t.channel, from += f.channel) {
+      if (t.pixel == 1 && f.pixel == 1) {
+        one(to, 1, from, 1, pixels);
+      } else if (t.pixel == 1 && f.pixel == -1) {
+        one(to, 1, from, -1, pixels);
+      } else {
+        one(to, t.pixel, from, f.pixel, pixels);
+      }
+    }
+  }
+};
+
+/// Writes past the caches, whole lines of them at least.
+void stream(std::byte* to, std::byte const* from, std::int64_t size) {
+  std::int64_t done = 0;
+#if defined(__SSE2__)
+  std::int64_t const ahead = -static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to));
+  done = std::min(size, ahead & (line_size - 1));
+  std::memcpy(to, from, static_cast<std::size_t>(done));
+  for (; done + line_size <= size; done += line_size) {
+    for (std::int64_t at = done; at < done + line_size; at += 16) {
+      _mm_stream_si128(reinterpret_cast<__m128i*>(to + at),
+                       _mm_loadu_si128(reinterpret_cast<__m128i const*>(from + at)));
+    }
+  }
+#endif
+  std::memcpy(to + done, from + done, static_cast<std::size_t>(size - done));
 }
 
-/// Positions [begin, end) of a line, all with one weight.
-template <class Out, class In>
-void mix_span(Side<Out> out, Side<In const> own, Side<In const> partner, std::int64_t grains,
-              std::int64_t begin, std::int64_t end, float weight, Affine const& affine,
-              std::int64_t channel) {
-  if (begin >= end) return;
-  auto const run = [&](auto side, std::int64_t x, std::int64_t c, std::int64_t step) {
-    return Run<std::remove_pointer_t<decltype(side.data)>>{
-        side.data + x * side.line + c * side.grain, step};
+/// What others must see before the call returns.
+void end_of_streams() {
+#if defined(__SSE2__)
+  _mm_sfence();
+#endif
+}
+
+/// The job with its axes where the walk is quickest: the output's channel in the slot that fits its
+/// strides, and outer axes that are one in memory made one.
+MixJob simplified(MixJob job) {
+  Walk& walk = job.walk;
+  auto const exchange = [&](int a, int b) {
+    std::swap(walk.extent[a], walk.extent[b]);
+    for (auto* const stride : {walk.out, walk.own, walk.partners}) std::swap(stride[a], stride[b]);
   };
-  if (affine.channels != 0) {
-    for (std::int64_t c = 0; c < grains; ++c) {
-      map_run(run(out, begin, c, out.line), run(own, begin, c, own.line),
-              run(partner, begin, c, partner.line), end - begin, weight,
-              maths::map_of<maths::Real<In>>(affine, channel + c));
-    }
-    return;
+  constexpr int channel = Walk::planar_channel, row = Walk::line - 1;
+  std::int64_t const most_grains = tile_size / static_cast<std::int64_t>(sizeof(double));
+  if (walk.extent[channel] > 1 && walk.extent[channel] <= most_grains &&
+      walk.out[channel] < walk.out[Walk::line]) {
+    exchange(channel, Walk::grain);
+  } else if (walk.extent[Walk::grain] > most_grains ||
+             (walk.extent[Walk::grain] > 1 && walk.out[Walk::grain] > walk.out[Walk::line])) {
+    exchange(channel, Walk::grain);
   }
-  auto const dense = [&](auto side) { return side.grain == 1 && side.line == grains; };
-  if (dense(out) && dense(own) && dense(partner)) {
-    blend_run(run(out, begin, 0, 1), run(own, begin, 0, 1), run(partner, begin, 0, 1),
-              (end - begin) * grains, weight);
-  } else if (grains <= end - begin) {
-    for (std::int64_t c = 0; c < grains; ++c) {
-      blend_run(run(out, begin, c, out.line), run(own, begin, c, own.line),
-                run(partner, begin, c, partner.line), end - begin, weight);
+  for (int axis = row - 1; axis >= 0; --axis) {
+    if (walk.extent[axis] == 1) continue;
+    bool const boxed = job.boxes && (walk.box_axis[axis] >= 0 || walk.box_axis[row] >= 0);
+    if (boxed || (axis == channel && job.affine.channels > 1)) break;
+    bool follow = true;
+    for (auto const* const stride : {walk.out, walk.own, walk.partners}) {
+      follow = follow && (walk.extent[row] == 1 || stride[axis] == stride[row] * walk.extent[row]);
     }
-  } else {
-    for (std::int64_t x = begin; x < end; ++x) {
-      blend_run(run(out, x, 0, out.grain), run(own, x, 0, own.grain),
-                run(partner, x, 0, partner.grain), grains, weight);
+    if (!follow) break;
+    if (walk.extent[row] == 1) {
+      for (auto* const stride : {walk.out, walk.own, walk.partners}) stride[row] = stride[axis];
+    }
+    walk.extent[row] *= walk.extent[axis];
+    walk.extent[axis] = 1;
+    walk.box_axis[row] = -1;
+  }
+  return job;
+}
+
+/// How a job is walked.
+struct Course {
+  MixJob job;
+  Isa isa;
+  bool by_cycles;            // in the job's order, for it does not fit the caches
+  bool past_caches;          // stores
+  std::int64_t inside;       // channels in planes that a tile goes through, 1 where lines have them
+  std::int64_t units;        // of outer axes: lines, with all of those channels
+  std::int64_t unit_rows;    // a chunk's
+  std::int64_t unit_pixels;  // and of the line, where that does not fit
+  std::int64_t across, down;  // chunks of a line, and of a sample's lines
+  std::int64_t tile;          // elements
+
+  [[nodiscard]] std::int64_t chunks() const { return across * down; }
+};
+
+Course course_of(MixJob const& given, std::int64_t in_size, std::int64_t out_size, int threads,
+                 bool in_place) {
+  Course course{};
+  course.job = simplified(given);
+  course.isa = chosen_isa();
+  MixJob const& job = course.job;
+  Walk const& walk = job.walk;
+  std::int64_t const channels = walk.extent[Walk::planar_channel];
+  // Pixels that lie together are read once for all of their channels.
+  bool const together = channels > 1 && channels <= most_inside &&
+                        std::min(walk.own[Walk::planar_channel],
+                                 walk.partners[Walk::planar_channel]) < walk.own[Walk::line];
+  course.inside = together ? channels : 1;
+  std::int64_t const pixel = course.inside * walk.extent[Walk::grain];
+  std::int64_t const line = walk.extent[Walk::line];
+  course.units = walk.elements / (line * pixel);
+  course.tile = tile_size / std::max(in_size, out_size);
+
+  Caches const sizes = caches();
+  std::int64_t const batch = job.samples * walk.elements;
+  course.by_cycles = batch * in_size > sizes.second + sizes.last / 2;
+  course.past_caches = !in_place && batch * out_size > sizes.last;
+
+  std::int64_t const forced = detail::cpu_override().chunk;
+  std::int64_t size = forced > 0 ? forced : chunk_size;
+  if (in_place && forced == 0) {
+    // Cycles are walked whole, so that a sample's parts are all that threads can share.
+    size = std::clamp(walk.elements * in_size / std::max(1, threads), std::int64_t{512}, size);
+  }
+  std::int64_t const pixels = std::max<std::int64_t>(1, size / (pixel * in_size));
+  course.unit_pixels = std::min(pixels, line);
+  course.unit_rows = std::clamp<std::int64_t>(pixels / line, 1, course.units);
+  course.across = (line + course.unit_pixels - 1) / course.unit_pixels;
+  course.down = (course.units + course.unit_rows - 1) / course.unit_rows;
+  return course;
+}
+
+/// Elements of a sample from a tile's first on.
+template <class T>
+struct Source {
+  T* at;
+  std::int64_t plane, row, line, grain;
+};
+
+/// The same region of every sample.
+struct Chunk {
+  std::int64_t unit, units;    // its lines
+  std::int64_t pixel, pixels;  // of each
+};
+
+template <class In, class Out>
+class Mixer {
+  using R = maths::Real<In>;
+
+ public:
+  explicit Mixer(Course const& course) : course_{course}, job_{course.job}, walk_{job_.walk} {
+    if (!tabled()) return;
+    std::int64_t const grains = walk_.extent[Walk::grain];
+    period_ = table_size / grains * grains;
+    for (std::int64_t i = 0; i < period_; ++i) {
+      auto const map = maths::map_of<R>(job_.affine, i % grains);
+      scale_[i] = map.scale;
+      shift_[i] = map.shift;
     }
   }
+
+  [[nodiscard]] Chunk chunk(std::int64_t index) const {
+    std::int64_t const unit = index / course_.across * course_.unit_rows;
+    std::int64_t const pixel = index % course_.across * course_.unit_pixels;
+    return {unit, std::min(course_.unit_rows, course_.units - unit), pixel,
+            std::min(course_.unit_pixels, walk_.extent[Walk::line] - pixel)};
+  }
+
+  /// A chunk of a sample. `kept`: its partner's, as keep() took it, where that is overwritten.
+  void mix(Chunk const& chunk, std::int64_t sample, In const* kept) {
+    row_ = maths::effective(job_.rows[sample], sample, job_.second);
+    out_ = static_cast<Out*>(job_.out) + sample * job_.out_pitch;
+    own_ = static_cast<In const*>(job_.own) + sample * job_.own_pitch;
+    partner_ = static_cast<In const*>(job_.partners) + row_.partner * job_.partners_pitch;
+    own_flip_ = job_.flips && row_.flip != 0;
+    partner_flip_ = job_.flips && !job_.second && job_.rows[row_.partner].flip != 0;
+
+    std::int64_t const line = walk_.extent[Walk::line], grains = walk_.extent[Walk::grain];
+    std::int64_t const pixels =
+        std::min(chunk.pixels, std::max<std::int64_t>(1, course_.tile / course_.inside / grains));
+    std::int64_t const rows =
+        pixels < line ? 1
+                      : std::max<std::int64_t>(1, course_.tile / course_.inside / grains / line);
+    std::int64_t const height = walk_.extent[row_axis];
+    for (std::int64_t unit = chunk.unit, count; unit < chunk.unit + chunk.units; unit += count) {
+      maths::Place place = place_of(unit);
+      count = std::min({rows, height - place.at[row_axis], chunk.unit + chunk.units - unit});
+      for (std::int64_t x = chunk.pixel; x < chunk.pixel + chunk.pixels; x += pixels) {
+        place.at[Walk::line] = x;
+        std::int64_t const wide = std::min(pixels, chunk.pixel + chunk.pixels - x);
+        Source<In const> partner = source(partner_, walk_.partners, place, partner_flip_);
+        if (kept != nullptr) {
+          // Never in several planes, which is how the output lies then.
+          std::int64_t const from = partner_flip_ ? line - 1 - x : x - chunk.pixel;
+          partner = {kept + ((unit - chunk.unit) * chunk.pixels + from) * grains, 0,
+                     chunk.pixels * grains, partner_flip_ ? -grains : grains, 1};
+        }
+        mix_tile(place, count, wide, source(own_, walk_.own, place, own_flip_), partner);
+      }
+    }
+  }
+
+  /// A chunk of a sample, copied as lines and pixels follow.
+  void keep(Chunk const& chunk, std::int64_t sample, In* kept) const {
+    In const* const data = static_cast<In const*>(job_.own) + sample * job_.own_pitch;
+    std::int64_t const grains = walk_.extent[Walk::grain];
+    for (std::int64_t unit = chunk.unit; unit < chunk.unit + chunk.units; ++unit) {
+      maths::Place place = place_of(unit);
+      place.at[Walk::line] = chunk.pixel;
+      auto const from = source(data, walk_.own, place, false);
+      run_for<Arrange>(course_.isa, kept, Steps{grains, 1}, from.at, Steps{from.line, from.grain},
+                       chunk.pixels, grains);
+      kept += chunk.pixels * grains;
+    }
+  }
+
+ private:
+  static constexpr int row_axis = Walk::line - 1;
+  static constexpr std::int64_t table_size = 512;
+  static constexpr std::int64_t scratch_size = tile_size + most_inside * line_size;
+
+  [[nodiscard]] bool tabled() const {
+    return job_.affine.channels > 1 && walk_.extent[Walk::grain] > 1;
+  }
+
+  /// Of a line's first element.
+  [[nodiscard]] maths::Place place_of(std::int64_t unit) const {
+    maths::Place place{};
+    for (int axis = row_axis; axis >= 0; --axis) {
+      if (axis == Walk::planar_channel && course_.inside > 1) continue;
+      std::int64_t const extent = walk_.extent[axis];
+      if (extent == 1) continue;
+      place.at[axis] = unit % extent;
+      unit /= extent;
+    }
+    return place;
+  }
+
+  template <class T>
+  [[nodiscard]] Source<T> source(T* sample, std::int64_t const (&stride)[Walk::axes],
+                                 maths::Place place, bool flip) const {
+    if (flip) place = maths::mirrored(walk_, place);
+    return {sample + maths::offset(stride, place), stride[Walk::planar_channel], stride[row_axis],
+            flip ? -stride[Walk::line] : stride[Walk::line], stride[Walk::grain]};
+  }
+
+  /// Whether rows of pixels, of one plane, follow each other without a gap.
+  template <class T>
+  [[nodiscard]] bool is_dense(Source<T> const& s, std::int64_t rows, std::int64_t pixels) const {
+    std::int64_t const grains = walk_.extent[Walk::grain];
+    return (grains == 1 || s.grain == 1) && (pixels == 1 || s.line == grains) &&
+           (rows == 1 || s.row == pixels * grains);
+  }
+
+  /// A source in the output's order: as it lies, or brought to `to`.
+  struct Planes {
+    In const* at;
+    std::int64_t apart;
+  };
+  Planes arranged(Source<In const> const& s, std::int64_t rows, std::int64_t pixels,
+                  std::byte* scratch) const {
+    if (is_dense(s, rows, pixels)) return {s.at, s.plane};
+    auto* const to = reinterpret_cast<In*>(scratch);
+    std::int64_t const grains = walk_.extent[Walk::grain], plane = rows * pixels;
+    bool const inside = course_.inside > 1;
+    Steps const from = inside ? Steps{s.line, s.plane} : Steps{s.line, s.grain};
+    Steps const into = inside ? Steps{1, plane} : Steps{grains, 1};
+    bool const whole = rows > 1 && s.row == pixels * s.line;  // the rows are one
+    std::int64_t const calls = whole ? 1 : rows, each = whole ? plane : pixels;
+    for (std::int64_t k = 0; k < calls; ++k) {
+      run_for<Arrange>(course_.isa, to + k * pixels * grains, into, s.at + k * s.row, from, each,
+                       inside ? course_.inside : grains);
+    }
+    return {to, plane};
+  }
+
+  /// Rows of a plane's output, or of all planes that a tile goes through.
+  void mix_tile(maths::Place const& place, std::int64_t rows, std::int64_t pixels,
+                Source<In const> const& own, Source<In const> const& partner) {
+    std::int64_t const grains = walk_.extent[Walk::grain], x = place.at[Walk::line];
+    // The box is some pixels of some of the rows.
+    std::int64_t top = 0, bottom = 0, left = 0, right = 0;
+    if (job_.boxes) {
+      int const line = walk_.box_axis[Walk::line], row = walk_.box_axis[row_axis];
+      maths::Place within = place;
+      within.at[Walk::line] = row_.box.lo[line];
+      if (row >= 0) within.at[row_axis] = row_.box.lo[row];
+      left = std::clamp<std::int64_t>(row_.box.lo[line] - x, 0, pixels);
+      right = std::clamp<std::int64_t>(row_.box.hi[line] - x, left, pixels);
+      if (left < right && maths::is_inside(walk_, row_.box, within)) {
+        std::int64_t const y = place.at[row_axis];
+        top = row < 0 ? 0 : std::clamp<std::int64_t>(row_.box.lo[row] - y, 0, rows);
+        bottom = row < 0 ? rows : std::clamp<std::int64_t>(row_.box.hi[row] - y, top, rows);
+      }
+    }
+    bool const has_inside = top < bottom;
+    bool const all_inside = has_inside && top == 0 && bottom == rows && right - left == pixels;
+    auto const any = [&](float weight) {
+      return (has_inside && row_.inside != weight) || (!all_inside && row_.outside != weight);
+    };
+    Planes own_planes{own.at, own.plane}, partner_planes{partner.at, partner.plane};
+    if (any(0.0f)) own_planes = arranged(own, rows, pixels, own_scratch_);
+    if (any(1.0f)) partner_planes = arranged(partner, rows, pixels, partner_scratch_);
+
+    auto const out = source(out_, walk_.out, place, false);
+    bool const dense = is_dense(out, rows, pixels), direct = dense && !course_.past_caches;
+    std::int64_t const apart = direct ? out.plane
+                                      : scratch_size / course_.inside / line_size * line_size /
+                                            static_cast<std::int64_t>(sizeof(Out));
+    // Scratch begins as far into a cache line as the output does.
+    auto const into = reinterpret_cast<std::uintptr_t>(out.at) % line_size / sizeof(Out);
+    Out* const to =
+        direct ? out.at : reinterpret_cast<Out*>(out_scratch_) + (course_.inside > 1 ? 0 : into);
+    for (std::int64_t plane = 0; plane < course_.inside; ++plane) {
+      auto const span = [&](std::int64_t begin, std::int64_t end, float weight) {
+        if (begin < end) {
+          combine(to + plane * apart + begin, own_planes.at + plane * own_planes.apart + begin,
+                  partner_planes.at + plane * partner_planes.apart + begin, end - begin, weight,
+                  maths::channel_of(place) + plane);
+        }
+      };
+      std::int64_t const each = pixels * grains;
+      span(0, top * each, row_.outside);
+      if (left == 0 && right == pixels) {
+        span(top * each, bottom * each, row_.inside);
+      } else {
+        for (std::int64_t row = top; row < bottom; ++row) {
+          span(row * each, row * each + left * grains, row_.outside);
+          span(row * each + left * grains, row * each + right * grains, row_.inside);
+          span(row * each + right * grains, (row + 1) * each, row_.outside);
+        }
+      }
+      span(bottom * each, rows * each, row_.outside);
+      if (!direct) {
+        write(out, plane, to + plane * apart, rows, pixels, dense);
+      }
+    }
+  }
+
+  void combine(Out* out, In const* own, In const* partner, std::int64_t count, float weight,
+               std::int64_t channel) const {
+    if constexpr (std::is_same_v<In, Out>) {
+      if (out == own && weight == 1.0f) return;  // in place, unmixed
+    }
+    if constexpr (!std::is_same_v<Out, std::uint8_t>) {
+      if (tabled()) {
+        for (std::int64_t i = 0; i < count; i += period_) {
+          run_for<Combine>(course_.isa, out + i, own + i, partner + i, std::min(period_, count - i),
+                           weight, MapTable<R>{scale_, shift_});
+        }
+        return;
+      }
+      if (job_.affine.channels > 0) {
+        return run_for<Combine>(course_.isa, out, own, partner, count, weight,
+                                OneMap<R>{maths::map_of<R>(job_.affine, channel)});
+      }
+    }
+    run_for<Combine>(course_.isa, out, own, partner, count, weight);
+  }
+
+  /// A plane of the tile from scratch to where it belongs.
+  void write(Source<Out> const& out, std::int64_t plane, Out const* from, std::int64_t rows,
+             std::int64_t pixels, bool dense) const {
+    std::int64_t const grains = walk_.extent[Walk::grain];
+    bool const lines = is_dense(out, 1, pixels);
+    std::int64_t const calls = dense ? 1 : rows, each = dense ? rows * pixels : pixels;
+    for (std::int64_t row = 0; row < calls; ++row, from += each * grains) {
+      Out* const to = out.at + plane * out.plane + row * out.row;
+      if (lines && course_.past_caches) {
+        stream(reinterpret_cast<std::byte*>(to), reinterpret_cast<std::byte const*>(from),
+               each * grains * static_cast<std::int64_t>(sizeof(Out)));
+      } else {
+        run_for<Arrange>(course_.isa, to, Steps{out.line, out.grain}, from, Steps{grains, 1}, each,
+                         grains);
+      }
+    }
+  }
+
+  Course const& course_;
+  MixJob const& job_;
+  Walk const& walk_;
+  Row row_{};
+  Out* out_ = nullptr;
+  In const* own_ = nullptr;
+  In const* partner_ = nullptr;
+  bool own_flip_ = false, partner_flip_ = false;
+  std::int64_t period_ = 0;
+  R scale_[table_size], shift_[table_size];
+  alignas(line_size) std::byte own_scratch_[scratch_size];
+  alignas(line_size) std::byte partner_scratch_[scratch_size];
+  alignas(line_size) std::byte out_scratch_[scratch_size];
+};
+
+std::int32_t sample_of(std::int32_t entry) { return entry < 0 ? ~entry : entry; }
+
+int threads_for(std::int64_t work, int wanted) {
+  std::int64_t const forced = detail::cpu_override().chunk;
+  std::int64_t const most = std::max<std::int64_t>(1, work / (forced > 0 ? forced : least_work));
+  int const usable = usable_threads(wanted);
+  return static_cast<int>(std::min<std::int64_t>(usable, most));
 }
 
 template <class In, class Out>
-void mix_line(MixJob const& job, std::int64_t sample, std::int64_t line) {
-  Walk const& walk = job.walk;
-  std::int64_t const length = walk.extent[Walk::line], grains = walk.extent[Walk::grain];
-  Row const row = maths::effective(job.rows[sample], sample, job.second);
-  bool const partner_flip = !job.second && job.rows[row.partner].flip != 0;
-  maths::Place const place = maths::place_of(walk, line * length * grains);
-
-  auto const out =
-      side(static_cast<Out*>(job.out) + sample * job.out_pitch, walk.out, walk, place, false);
-  auto const own = side(static_cast<In const*>(job.own) + sample * job.own_pitch, walk.own, walk,
-                        place, row.flip != 0);
-  auto const partner = side(static_cast<In const*>(job.partners) + row.partner * job.partners_pitch,
-                            walk.partners, walk, place, partner_flip);
-
-  // The box is one interval of the line, or none of it.
-  int const axis = walk.box_axis[Walk::line];
-  std::int64_t lo = row.box.lo[axis], hi = row.box.hi[axis];
-  maths::Place in_box = place;
-  in_box.at[Walk::line] = lo;
-  if (lo >= hi || !maths::is_inside(walk, row.box, in_box)) lo = hi = 0;
-  mix_span(out, own, partner, grains, 0, lo, row.outside, job.affine, maths::channel_of(place));
-  mix_span(out, own, partner, grains, lo, hi, row.inside, job.affine, maths::channel_of(place));
-  mix_span(out, own, partner, grains, hi, length, row.outside, job.affine,
-           maths::channel_of(place));
+void mix_batch(MixJob const& job, int wanted) {
+  std::int64_t const in_size = sizeof(In), out_size = sizeof(Out);
+  int const threads = threads_for(job.samples * job.walk.elements * (in_size + out_size), wanted);
+  Course const course = course_of(job, in_size, out_size, threads, false);
+  parallel_runs(job.samples * course.chunks(), threads, [&](std::int64_t begin, std::int64_t end) {
+    Mixer<In, Out> mixer(course);
+    for (std::int64_t i = begin; i < end; ++i) {
+      std::int64_t const k = i % job.samples;
+      mixer.mix(mixer.chunk(i / job.samples), course.by_cycles ? sample_of(job.order[k]) : k,
+                nullptr);
+    }
+    if (course.past_caches) end_of_streams();
+  });
 }
 
-/// In place, by columns: a block of positions and their mirror images, of all samples in the order
-/// of their cycles. The first sample of a cycle is kept until its last is written.
+/// Mirrors the samples whose rows say so.
 template <class T>
-struct Column {
-  static constexpr std::int64_t width = 128;
-  std::int64_t count = 0;
-  std::array<maths::Place, width> place[2];  // at a position, and at its mirror image
-  std::array<std::int64_t, width> offset[2];
-
-  Column(Walk const& walk, std::int64_t begin, std::int64_t end) {
-    for (std::int64_t element = begin; element < end; ++element) {
-      maths::Place const here = maths::place_of(walk, element);
-      if (2 * here.at[Walk::line] > walk.extent[Walk::line] - 1) continue;  // its image does it
-      auto const i = static_cast<std::size_t>(count++);
-      place[0][i] = here;
-      place[1][i] = maths::mirrored(walk, here);
-      for (int m = 0; m < 2; ++m) offset[m][i] = maths::offset(walk.own, place[m][i]);
+void mirror(MixJob const& job, int threads) {
+  parallel_for(job.samples, threads, [&](std::int64_t sample) {
+    if (job.rows[sample].flip == 0) return;
+    T* const data = static_cast<T*>(job.out) + sample * job.out_pitch;
+    for (std::int64_t element = 0; element < job.walk.elements; ++element) {
+      maths::Place const place = maths::place_of(job.walk, element);
+      maths::Place const image = maths::mirrored(job.walk, place);
+      if (place.at[Walk::line] >= image.at[Walk::line]) continue;
+      std::swap(data[maths::offset(job.walk.out, place)], data[maths::offset(job.walk.out, image)]);
     }
+  });
+}
+
+/// Cycle by cycle, the first sample of each kept until the last is written.
+template <class T>
+void mix_cycles(MixJob const& job, int wanted) {
+  std::int64_t const size = sizeof(T);
+  int const threads = threads_for(job.samples * job.walk.elements * 2 * size, wanted);
+  Course course = course_of(job, size, size, threads, true);
+  if (job.flips && (course.across > 1 || course.tile / course.job.walk.extent[Walk::grain] <
+                                             job.walk.extent[Walk::line])) {
+    // A line that is overwritten in pieces cannot be read mirrored. So long ones are rare.
+    mirror<T>(job, threads);
+    course.job.flips = false;
   }
-
-  using Values = std::array<std::array<T, width>, 2>;
-
-  void load(Values& values, T const* sample) const {
-    for (std::size_t m = 0; m < 2; ++m) {
-      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-        values[m][i] = sample[offset[m][i]];
+  parallel_runs(course.chunks(), threads, [&](std::int64_t begin, std::int64_t end) {
+    Mixer<T, T> mixer(course);
+    alignas(line_size) T kept[chunk_size / sizeof(T)];
+    for (std::int64_t i = begin; i < end; ++i) {
+      Chunk const chunk = mixer.chunk(i);
+      bool starts = true;
+      for (std::int64_t k = 0; k < job.samples; ++k) {
+        std::int32_t const sample = sample_of(job.order[k]);
+        bool const ends = job.order[k] < 0;
+        if (starts && !ends) mixer.keep(chunk, sample, kept);
+        mixer.mix(chunk, sample, ends && !starts ? kept : nullptr);
+        starts = ends;
       }
     }
-  }
-
-  void store(T* sample, Walk const& walk, Row const& row, Values const& own, bool own_flip,
-             Values const& partner, bool partner_flip) const {
-    for (std::size_t m = 0; m < 2; ++m) {
-      for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
-        float const weight = maths::weight_at(walk, row, place[m][i]);
-        T const a = own[own_flip ? 1 - m : m][i], b = partner[partner_flip ? 1 - m : m][i];
-        sample[offset[m][i]] = weight == 1.0f   ? a
-                               : weight == 0.0f ? b
-                                                : maths::blended<T>(weight, a, b);
-      }
-    }
-  }
-};
-
-template <class T>
-void mix_column(MixJob const& job, std::int64_t begin, std::int64_t end) {
-  Column<T> const column(job.walk, begin, end);
-  T* const data = static_cast<T*>(job.out);
-  typename Column<T>::Values first, current, next;
-  bool starts = true;
-  for (std::int64_t k = 0; k < job.samples; ++k) {
-    std::int32_t const entry = job.order[k];
-    bool const ends = entry < 0;
-    std::int32_t const sample = ends ? ~entry : entry;
-    if (starts) {
-      column.load(first, data + sample * job.own_pitch);
-      current = first;
-    }
-    Row const row = maths::effective(job.rows[sample], sample, false);
-    if (!ends) column.load(next, data + row.partner * job.own_pitch);
-    column.store(data + sample * job.own_pitch, job.walk, row, current, row.flip != 0,
-                 ends ? first : next, job.rows[row.partner].flip != 0);
-    std::swap(current, next);
-    starts = ends;
-  }
+  });
 }
 
 }  // namespace
 
 void mix(MixJob const& job, int threads) {
-  std::int64_t const line = job.walk.extent[Walk::line] * job.walk.extent[Walk::grain];
-  std::int64_t const lines = line == 0 ? 0 : job.walk.elements / line;
+  if (job.walk.elements == 0) return;
   with_pair(job.dtype_in, job.dtype_out, [&](auto in, auto out) {
-    parallel_for(job.samples * lines, threads, [&](std::int64_t i) {
-      mix_line<typename decltype(in)::type, typename decltype(out)::type>(job, i / lines,
-                                                                          i % lines);
-    });
+    mix_batch<typename decltype(in)::type, typename decltype(out)::type>(job, threads);
   });
 }
 
 void mix_in_place(MixJob const& job, int threads) {
-  constexpr std::int64_t width = Column<float>::width;
-  std::int64_t const blocks = (job.walk.elements + width - 1) / width;
-  with_dtype(job.dtype_in, [&](auto tag) {
-    parallel_for(blocks, threads, [&](std::int64_t block) {
-      mix_column<typename decltype(tag)::type>(job, block * width,
-                                               std::min((block + 1) * width, job.walk.elements));
-    });
-  });
+  if (job.walk.elements == 0) return;
+  with_dtype(job.dtype_in,
+             [&](auto tag) { mix_cycles<typename decltype(tag)::type>(job, threads); });
 }
 
 }  // namespace mixfuse::cpu

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cfenv>
 #include <cstdint>
@@ -44,23 +45,33 @@ inline int usable_threads(int wanted) noexcept {
 #endif
 }
 
-/// body(i) for i in [0, count), split into contiguous runs.
+/// body(begin, end) for contiguous runs that make up [0, count), one a thread.
 template <class Body>
-void parallel_for(std::int64_t count, int wanted, Body const& body) {
+void parallel_runs(std::int64_t count, int wanted, Body const& body) {
   int const threads = count > 1 ? usable_threads(wanted) : 1;
   if (threads == 1) {
     FloatMode const mode;
-    for (std::int64_t i = 0; i < count; ++i) body(i);
+    body(std::int64_t{0}, count);
     return;
   }
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads)
   {
     FloatMode const mode;
-#pragma omp for schedule(static)
-    for (std::int64_t i = 0; i < count; ++i) body(i);
+    std::int64_t const team = omp_get_num_threads(), me = omp_get_thread_num();
+    std::int64_t const each = count / team, more = count % team;
+    std::int64_t const begin = me * each + std::min(me, more);
+    body(begin, begin + each + (me < more ? 1 : 0));
   }
 #endif
+}
+
+/// body(i) for i in [0, count), split into contiguous runs.
+template <class Body>
+void parallel_for(std::int64_t count, int wanted, Body const& body) {
+  parallel_runs(count, wanted, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) body(i);
+  });
 }
 
 }  // namespace mixfuse::cpu
