@@ -24,9 +24,9 @@ namespace {
 
 using detail::Isa;
 
-constexpr std::int64_t line_size = 64;                                              // of a cache
-constexpr std::int64_t tile_size = 16384, chunk_size = 131072, least_work = 65536;  // bytes
-constexpr std::int64_t most_inside = 16;                                            // channels
+constexpr std::int64_t line_size = 64;                                             // of a cache
+constexpr std::int64_t tile_size = 8192, chunk_size = 131072, least_work = 65536;  // bytes
+constexpr std::int64_t most_inside = 16;                                           // channels
 
 /// A map for every element, one for all, or by channel where that changes fastest.
 template <class R>
@@ -59,9 +59,9 @@ struct Combine {
   }
 };
 
-/// How far pixels and channels lie apart.
+/// How far pixels, channels and rows lie apart.
 struct Steps {
-  std::int64_t pixel, channel;
+  std::int64_t pixel, channel, row = 0;
 };
 
 /// Brings pixels of several channels from one order into another.
@@ -84,21 +84,28 @@ struct Arrange {
     for (std::int64_t i = 0; i < pixels; ++i) to[i * t] = from[i * f];
   }
 
-  // Steps that are written as numbers make loops that vectorise.
+  // Steps that are written as numbers make loops that vectorise. What is mirrored is read forward
+  // and written backward, as processors fetch ahead.
   template <class T>
-  [[gnu::always_inline]] static inline void run(T* to, Steps t, T const* from, Steps f,
+  [[gnu::always_inline]] static inline void row(T* to, Steps t, T const* from, Steps f,
                                                 std::int64_t pixels, std::int64_t channels) {
+    std::int64_t const last = pixels - 1;
     if (channels == 3 && t.pixel == 1 && f.channel == 1) {
       if (f.pixel == 3) return three(to, {1, t.channel}, from, {3, 1}, pixels);
       if (f.pixel == -3) {
-        return three(to + pixels - 1, {-1, t.channel}, from - 3 * (pixels - 1), {3, 1}, pixels);
+        return three(to + last, {-1, t.channel}, from - 3 * last, {3, 1}, pixels);
       }
     }
     if (channels == 3 && t.pixel == 3 && t.channel == 1) {
       if (f.pixel == 1) return three(to, {3, 1}, from, {1, f.channel}, pixels);
-      if (f.pixel == -1) return three(to, {3, 1}, from, {-1, f.channel}, pixels);
+      if (f.pixel == -1) {
+        return three(to + 3 * last, {-3, 1}, from - last, {1, f.channel}, pixels);
+      }
+      if (f.pixel == -3 && f.channel == 1) {
+        return three(to + 3 * last, {-3, 1}, from - 3 * last, {3, 1}, pixels);
+      }
     }
-    if (t.channel == 1 && f.channel == 1) {
+    if (channels > 1 && t.channel == 1 && f.channel == 1) {
       for (std::int64_t i = 0; i < pixels; ++i) {
         one(to + i * t.pixel, 1, from + i * f.pixel, 1, channels);
       }
@@ -108,13 +115,39 @@ struct Arrange {
       if (t.pixel == 1 && f.pixel == 1) {
         one(to, 1, from, 1, pixels);
       } else if (t.pixel == 1 && f.pixel == -1) {
-        one(to, 1, from, -1, pixels);
+        one(to + last, -1, from - last, 1, pixels);
       } else {
         one(to, t.pixel, from, f.pixel, pixels);
       }
     }
   }
+
+  template <class T>
+  [[gnu::always_inline]] static inline void run(T* to, Steps t, T const* from, Steps f,
+                                                std::int64_t pixels, std::int64_t channels,
+                                                std::int64_t rows) {
+    for (std::int64_t k = 0; k < rows; ++k, to += t.row, from += f.row) {
+      row(to, t, from, f, pixels, channels);
+    }
+  }
 };
+
+/// Elements as numbers, which compilers know how to move.
+template <class T>
+auto* plain(T* elements) {
+  if constexpr (std::is_class_v<T>) {
+    using Bits = std::conditional_t<std::is_const_v<T>, std::uint16_t const, std::uint16_t>;
+    return reinterpret_cast<Bits*>(elements);
+  } else {
+    return elements;
+  }
+}
+
+template <class T>
+void arrange(Isa isa, T* to, Steps t, T const* from, Steps f, std::int64_t pixels,
+             std::int64_t channels, std::int64_t rows) {
+  run_for<Arrange>(isa, plain(to), t, plain(from), f, pixels, channels, rows);
+}
 
 /// Writes past the caches, whole lines of them at least.
 void stream(std::byte* to, std::byte const* from, std::int64_t size) {
@@ -307,8 +340,8 @@ class Mixer {
       maths::Place place = place_of(unit);
       place.at[Walk::line] = chunk.pixel;
       auto const from = source(data, walk_.own, place, false);
-      run_for<Arrange>(course_.isa, kept, Steps{grains, 1}, from.at, Steps{from.line, from.grain},
-                       chunk.pixels, grains);
+      arrange(course_.isa, kept, Steps{grains, 1}, from.at, Steps{from.line, from.grain},
+              chunk.pixels, grains, 1);
       kept += chunk.pixels * grains;
     }
   }
@@ -362,14 +395,11 @@ class Mixer {
     auto* const to = reinterpret_cast<In*>(scratch);
     std::int64_t const grains = walk_.extent[Walk::grain], plane = rows * pixels;
     bool const inside = course_.inside > 1;
-    Steps const from = inside ? Steps{s.line, s.plane} : Steps{s.line, s.grain};
-    Steps const into = inside ? Steps{1, plane} : Steps{grains, 1};
+    Steps const from{s.line, inside ? s.plane : s.grain, s.row};
+    Steps const into{grains, inside ? plane : 1, pixels * grains};
     bool const whole = rows > 1 && s.row == pixels * s.line;  // the rows are one
-    std::int64_t const calls = whole ? 1 : rows, each = whole ? plane : pixels;
-    for (std::int64_t k = 0; k < calls; ++k) {
-      run_for<Arrange>(course_.isa, to + k * pixels * grains, into, s.at + k * s.row, from, each,
-                       inside ? course_.inside : grains);
-    }
+    arrange(course_.isa, to, into, s.at, from, whole ? plane : pixels,
+            inside ? course_.inside : grains, whole ? 1 : rows);
     return {to, plane};
   }
 
@@ -469,8 +499,8 @@ class Mixer {
         stream(reinterpret_cast<std::byte*>(to), reinterpret_cast<std::byte const*>(from),
                each * grains * static_cast<std::int64_t>(sizeof(Out)));
       } else {
-        run_for<Arrange>(course_.isa, to, Steps{out.line, out.grain}, from, Steps{grains, 1}, each,
-                         grains);
+        arrange(course_.isa, to, Steps{out.line, out.grain}, from, Steps{grains, 1}, each, grains,
+                1);
       }
     }
   }

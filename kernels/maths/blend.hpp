@@ -12,11 +12,23 @@ namespace mixfuse::maths {
 
 /// weight * own + (1 - weight) * partner, 0 < weight < 1: of all two-operation forms the one that
 /// stays between its operands, gives mix(a, a) = a and never overflows (within 1 ulp of the larger
-/// operand). A NaN gets one bit pattern, since processors differ in which they make.
+/// operand).
+template <class T>
+MIXFUSE_HD inline T blend_finite(T weight, T own, T partner) {
+  return std::fma(weight, own, std::fma(-weight, partner, partner));
+}
+
 template <class T>
 MIXFUSE_HD inline T blend(T weight, T own, T partner) {
-  T const mixed = std::fma(weight, own, std::fma(-weight, partner, partner));
-  return mixed == mixed ? mixed : static_cast<T>(float_of(0x7fc00000));
+  return one_nan(blend_finite(weight, own, partner));
+}
+
+/// Elements as they lie in memory, blended in R; integers cannot make a NaN.
+template <class In>
+MIXFUSE_HD inline Real<In> blend_of(float weight, In own, In partner) {
+  auto const w = static_cast<Real<In>>(weight);
+  if constexpr (std::is_integral_v<In>) return blend_finite(w, widen(own), widen(partner));
+  return blend(w, widen(own), widen(partner));
 }
 
 /// One affine map, of a channel.
@@ -27,8 +39,7 @@ struct Map {
 
 template <class R>
 MIXFUSE_HD inline R mapped(Map<R> map, R x) {
-  R const y = std::fma(x, map.scale, map.shift);
-  return y == y ? y : static_cast<R>(float_of(0x7fc00000));
+  return one_nan(std::fma(x, map.scale, map.shift));
 }
 
 /// An output element of own and partner as they lie in memory. Weights 1 and 0 copy.
@@ -43,8 +54,7 @@ MIXFUSE_HD inline Out copied(In x) {
 
 template <class Out, class In>
 MIXFUSE_HD inline Out blended(float weight, In own, In partner) {
-  using R = Real<In>;
-  return narrow<Out>(blend<R>(static_cast<R>(weight), widen(own), widen(partner)));
+  return narrow<Out>(blend_of(weight, own, partner));
 }
 
 /// The same, normalised: a copy too is rounded once.
@@ -55,8 +65,7 @@ MIXFUSE_HD inline Out copied(In x, Map<Real<In>> map) {
 
 template <class Out, class In>
 MIXFUSE_HD inline Out blended(float weight, In own, In partner, Map<Real<In>> map) {
-  using R = Real<In>;
-  return narrow<Out>(mapped(map, blend<R>(static_cast<R>(weight), widen(own), widen(partner))));
+  return narrow<Out>(mapped(map, blend_of(weight, own, partner)));
 }
 
 }  // namespace mixfuse::maths

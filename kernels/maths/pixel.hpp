@@ -21,18 +21,37 @@ struct Bf16 {
 template <class T>
 using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+/// A choice without a branch: a host compiler moves arithmetic into one, and then its loops do not
+/// vectorise.
+MIXFUSE_HD inline std::int32_t choose(bool first, std::int32_t a, std::int32_t b) {
+#if defined(__CUDA_ARCH__)
+  return first ? a : b;
+#else
+  std::int32_t const mask = -static_cast<std::int32_t>(first);
+  return (a & mask) | (b & ~mask);
+#endif
+}
+
+/// A NaN gets one bit pattern, since processors differ in which they make.
+MIXFUSE_HD inline float one_nan(float x) {
+  auto const bits = static_cast<std::int32_t>(bits_of(x));
+  return float_of(static_cast<std::uint32_t>(choose(x == x, bits, 0x7fc00000)));
+}
+MIXFUSE_HD inline double one_nan(double x) {
+  return x == x ? x : static_cast<double>(float_of(0x7fc00000));
+}
+
 MIXFUSE_HD inline float widen(float x) { return x; }
 MIXFUSE_HD inline double widen(double x) { return x; }
 MIXFUSE_HD inline float widen(std::uint8_t x) { return static_cast<float>(x); }
 MIXFUSE_HD inline float widen(Bf16 x) { return float_of(std::uint32_t{x.bits} << 16); }
-/// No branch, so that loops over it vectorise.
 MIXFUSE_HD inline float widen(F16 x) {
   std::uint32_t const sign = (x.bits & 0x8000u) << 16;
   std::int32_t const rest = x.bits & 0x7fff;
   std::int32_t const normal = (rest << 13) + (rest >= 0x7c00 ? 0x70000000 : 0x38000000);
   // Subnormal: an integer times 2^-24, exact.
   auto const small = static_cast<std::int32_t>(bits_of(static_cast<float>(rest) * 0x1p-24f));
-  return float_of(sign | static_cast<std::uint32_t>(rest < 0x0400 ? small : normal));
+  return float_of(sign | static_cast<std::uint32_t>(choose(rest < 0x0400, small, normal)));
 }
 
 /// The store: one rounding to nearest even, where the type is narrower.
@@ -49,18 +68,23 @@ MIXFUSE_HD inline double narrow<double>(double x) {
   return x;
 }
 
-/// Saturates; NaN does not occur, since u8 is only made of u8.
+/// Saturates: beyond 2^23 neighbours are 1 apart, so that the sum's lowest bits are the rounded
+/// integer, and sums are ordered as their bits are. NaN does not occur, since u8 is only made of
+/// u8.
 template <>
 MIXFUSE_HD inline std::uint8_t narrow<std::uint8_t>(float x) {
-  float const clamped = x < 0.0f ? 0.0f : x > 255.0f ? 255.0f : x;
-  return static_cast<std::uint8_t>(bits_of(clamped + 0x1p23f));  // its lowest bits are the integer
+  constexpr std::int32_t zero = 0x4b400000, most = zero + 255;
+  auto const bits = static_cast<std::int32_t>(bits_of(x + 0x1.8p23f));
+  std::int32_t const positive = bits > zero ? bits : zero;
+  return static_cast<std::uint8_t>(positive < most ? positive : most);
 }
 
 template <>
 MIXFUSE_HD inline Bf16 narrow<Bf16>(float x) {
   std::uint32_t const bits = bits_of(x);
-  std::uint32_t const rounded = bits + 0x7fff + (bits >> 16 & 1);
-  return {static_cast<std::uint16_t>((x == x ? rounded : bits | 0x400000) >> 16)};
+  auto const rounded = static_cast<std::int32_t>(bits + 0x7fff + (bits >> 16 & 1));
+  auto const nan = static_cast<std::int32_t>(bits | 0x400000);  // quiet
+  return {static_cast<std::uint16_t>(choose(x == x, rounded, nan) >> 16)};
 }
 
 template <>
@@ -72,9 +96,9 @@ MIXFUSE_HD inline F16 narrow<F16>(float x) {
   float const shifted = float_of(static_cast<std::uint32_t>(rest)) + 0.5f;
   std::int32_t const small = static_cast<std::int32_t>(bits_of(shifted)) - 0x3f000000;
   std::int32_t const nan = 0x7e00 | (rest >> 13 & 0x1ff);  // quiet, top payload bits kept
-  std::int32_t half = rest < 0x38800000 ? small : normal;
-  half = rest >= 0x477ff000 ? 0x7c00 : half;  // 65520 and more
-  half = rest > 0x7f800000 ? nan : half;
+  std::int32_t half = choose(rest < 0x38800000, small, normal);
+  half = choose(rest >= 0x477ff000, 0x7c00, half);  // 65520 and more
+  half = choose(rest > 0x7f800000, nan, half);
   return {static_cast<std::uint16_t>(sign | half)};
 }
 

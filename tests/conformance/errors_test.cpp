@@ -44,6 +44,7 @@ struct Scene {
   Spec spec = cutmix_spec();
   Extents batch = image(samples, 3, 6);
   Draw draw{5, 6, 7};
+  Normalise normalise{2, {0.5, 0.4}, {0.25, 0.5}};
   ConstTensorView partners = given.view();
   std::vector<Row> rows = std::vector<Row>(static_cast<std::size_t>(samples));
   Queue queue = place.queue;
@@ -71,10 +72,14 @@ struct Scene {
 };
 
 void mix(Scene& s) { mix_into(s.out, s.images, s.plan, s.queue); }
+void normalised(Scene& s) { mix_into(s.out, s.images, s.normalise, s.plan, s.queue); }
 void in_place(Scene& s) { mix_in_place(s.out, s.plan, s.queue); }
 void label(Scene& s) { label_into(s.targets, s.labels, s.rule, s.plan, s.queue); }
 void step(Scene& s) {
   step_into({s.out, s.targets}, {s.images, s.labels, s.rule}, s.plan, s.queue);
+}
+void step_normalised(Scene& s) {
+  step_into({s.out, s.targets}, {s.images, s.labels, s.rule, s.normalise}, s.plan, s.queue);
 }
 void step_over(Scene& s) { step_in_place({s.out, s.targets}, s.labels, s.rule, s.plan, s.queue); }
 void draw(Scene& s) { plan_into(s.plan, s.spec, s.batch, s.draw, s.queue); }
@@ -139,7 +144,7 @@ constexpr Kind invalid = Kind::invalid, not_supported = Kind::not_supported;
 class Errors : public OnDevice {};
 
 TEST_F(Errors, TheSceneItselfIsLegal) {
-  for (Call const call : {mix, label, step, draw, draw_given, by_hand}) {
+  for (Call const call : {mix, normalised, label, step, draw, draw_given, by_hand}) {
     Scene scene;
     EXPECT_NO_THROW(call(scene));
   }
@@ -279,6 +284,32 @@ TEST_F(Errors, DtypesThatAreNotBuiltAreRefusedByName) {
         s.out = kept[1]->view();
       });
     }
+  }
+}
+
+TEST_F(Errors, MapsThatCannotBeAreRefused) {
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  for (Call const call : {normalised, step_normalised}) {
+    for (int const channels : {-1, 3, 6, max_channels, max_channels + 1}) {
+      expect_refused("channels", invalid, "normalise.channels", call,
+                     [&](Scene& s) { s.normalise.channels = channels; });
+    }
+    for (double const deviation : {0.0, -0.0, -1.0, inf, -inf, nan}) {
+      expect_refused("std", invalid, "normalise.std[1]", call,
+                     [&](Scene& s) { s.normalise.std[1] = deviation; });
+    }
+    for (double const mean : {inf, -inf, nan}) {
+      expect_refused("mean", invalid, "normalise.mean[1]", call,
+                     [&](Scene& s) { s.normalise.mean[1] = mean; });
+    }
+    expect_refused("bytes", not_supported, "normalise", call, [&](Scene& s) {
+      static std::unique_ptr<Tensor> own, out;
+      own = std::make_unique<Tensor>(s.place, DType::u8, Shape{4, 2, 3, 6});
+      out = std::make_unique<Tensor>(s.place, DType::u8, Shape{4, 2, 3, 6});
+      s.images = own->view();
+      s.out = out->view();
+    });
   }
 }
 
@@ -639,7 +670,7 @@ TEST_F(Errors, APlanWithoutRowsIsRefused) {
 
 TEST_F(Errors, AnotherProcessorsTensorOrQueueIsRefused) {
   Device const other = on_cuda() ? Device::cpu() : Device::cuda(0);
-  for (Call const call : {mix, label, step, draw, draw_given, by_hand}) {
+  for (Call const call : {mix, normalised, label, step, draw, draw_given, by_hand}) {
     expect_refused("queue", invalid, "queue", call, [](Scene& s) {
       s.queue = on_cuda() ? Queue::cpu() : Queue::cuda(static_cast<CUstream_st*>(nullptr));
     });

@@ -83,8 +83,13 @@ std::string wrong_pixel(Array const& out, std::int64_t index, Array const& from,
 
 }  // namespace
 
-void expect_mixed(Array const& out, Array const& own, Array const* second,
-                  std::vector<Row> const& rows) {
+namespace {
+
+/// Calls check(element, place, row, own element, partner's element, weight) until it says what is
+/// wrong.
+template <class Check>
+void expect_each(Array const& out, Array const& own, Array const* second,
+                 std::vector<Row> const& rows, Check const& check) {
   std::vector<Letter> const spatial = spatial_letters(own.shape.size(), own.layout);
   Array const& partners = second == nullptr ? own : *second;
   std::int64_t const width =
@@ -103,14 +108,54 @@ void expect_mixed(Array const& out, Array const& own, Array const* second,
     }
     float weight = inside(row.box, place, spatial) ? row.inside : row.outside;
     if (second == nullptr && row.partner == place[n]) weight = 1.0f;
-    std::string const wrong =
-        wrong_pixel(out, i, own, own.index_of(from), partners.index_of(other), partners, weight);
+    std::string const wrong = check(i, place, own.index_of(from), partners.index_of(other), weight);
     if (!wrong.empty()) {
       ADD_FAILURE() << "element " << i << " of sample " << place[n] << " " << wrong << "; row "
                     << row;
       return;
     }
   }
+}
+
+}  // namespace
+
+void expect_mixed(Array const& out, Array const& own, Array const* second,
+                  std::vector<Row> const& rows) {
+  Array const& partners = second == nullptr ? own : *second;
+  expect_each(
+      out, own, second, rows,
+      [&](std::int64_t i, Place7 const&, std::int64_t from, std::int64_t other, float weight) {
+        return wrong_pixel(out, i, own, from, other, partners, weight);
+      });
+}
+
+void expect_normalised(Array const& out, Array const& own, Array const* second,
+                       std::vector<Row> const& rows, Normalise const& normalise) {
+  Array const& partners = second == nullptr ? own : *second;
+  DType const computed = own.dtype == DType::f64 ? DType::f64 : DType::f32;
+  long double const full_scale = own.dtype == DType::u8 ? 255 : 1;
+  expect_each(out, own, second, rows,
+              [&](std::int64_t i, Place7 const& place, std::int64_t from, std::int64_t other,
+                  float weight) -> std::string {
+                auto const channel = normalise.channels == 1 ? 0 : place[c];
+                auto const mean = static_cast<long double>(normalise.mean[channel]);
+                auto const deviation = static_cast<long double>(normalise.std[channel]);
+                auto const share = static_cast<long double>(weight);
+                long double const a = share == 0 ? 0 : own.get(from);  // not even read
+                long double const b = share == 1 ? 0 : partners.get(other);
+                long double const scale = 1 / (full_scale * deviation), shift = -mean / deviation;
+                long double const exact = (share * a + (1 - share) * b) * scale + shift;
+                // Blend, scale, shift and their sum are rounded, then the store.
+                long double const larger =
+                    std::max(std::fabs(a), std::fabs(b)) * scale + std::fabs(shift);
+                long double const tolerance =
+                    2 * ulp(computed, larger) +
+                    (out.dtype == computed ? 0 : (0.5L + 0x1p-10L) * ulp(out.dtype, exact));
+                if (std::fabs(out.get(i) - exact) <= tolerance) return "";
+                return "is " + std::to_string(out.get(i)) + " instead of " + std::to_string(exact) +
+                       " of own " + std::to_string(a) + ", partner " + std::to_string(b) +
+                       ", weight " + std::to_string(weight);
+              });
 }
 
 std::vector<long double> exact_targets(Array const& labels, Array const* second,

@@ -14,6 +14,10 @@ namespace mixfuse::test {
 void expect_mixed(Array const& out, Array const& own, Array const* second,
                   std::vector<Row> const& rows);
 
+/// The same, normalised: within tolerance of the exact value, since its constants are rounded.
+void expect_normalised(Array const& out, Array const& own, Array const* second,
+                       std::vector<Row> const& rows, Normalise const& normalise);
+
 /// Dense targets of class ids or rows, exact.
 std::vector<long double> exact_targets(Array const& labels, Array const* second,
                                        std::vector<Row> const& rows, std::int64_t classes,

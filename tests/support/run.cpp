@@ -83,6 +83,15 @@ Array mix_at(Place place, Batch const& in, std::vector<Row> const& rows, Output 
   return mix_at(place, in, plan, out, form);
 }
 
+Array mix_at(Place place, Batch const& in, std::vector<Row> const& rows, Normalise const& normalise,
+             Output const& out, Form form) {
+  Plan plan = make_plan(place, rows, extents_of_array(in.images));
+  Input const images(place, in.images, in.second, form);
+  Tensor const output(place, out.dtype, out.shape, out.layout, out.form);
+  mix_into(output, images.samples(), normalise, plan, place.queue);
+  return output.read();
+}
+
 Array mix_in_place_at(Place place, Array const& images, std::vector<Row> const& rows, Form form) {
   Plan plan = make_plan(place, rows, extents_of_array(images));
   Tensor const inout(place, images, form);

@@ -30,6 +30,9 @@ inline Output same_as(Array const& images, Form form = {}) {
 Array mix_at(Place place, Batch const& in, Plan& plan, Output const& out, Form form = {});
 Array mix_at(Place place, Batch const& in, std::vector<Row> const& rows, Output const& out,
              Form form = {});
+/// Normalised.
+Array mix_at(Place place, Batch const& in, std::vector<Row> const& rows, Normalise const& normalise,
+             Output const& out, Form form = {});
 Array mix_in_place_at(Place place, Array const& images, std::vector<Row> const& rows,
                       Form form = {});
 
