@@ -43,15 +43,28 @@ MIXFUSE_HD inline double one_nan(double x) {
 
 MIXFUSE_HD inline float widen(float x) { return x; }
 MIXFUSE_HD inline double widen(double x) { return x; }
-MIXFUSE_HD inline float widen(std::uint8_t x) { return static_cast<float>(x); }
+MIXFUSE_HD inline float widen(std::uint8_t x) {
+#if defined(__CUDA_ARCH__)
+  return float_of(0x4b000000u | x) - 0x1p23f;  // GPUs convert integers at a quarter of the rate
+#else
+  return static_cast<float>(x);
+#endif
+}
 MIXFUSE_HD inline float widen(Bf16 x) { return float_of(std::uint32_t{x.bits} << 16); }
 MIXFUSE_HD inline float widen(F16 x) {
   std::uint32_t const sign = (x.bits & 0x8000u) << 16;
   std::int32_t const rest = x.bits & 0x7fff;
+#if defined(__CUDA_ARCH__)
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(x.bits));
+  std::uint32_t const nan = sign | 0x7f800000u | static_cast<std::uint32_t>(rest & 0x3ff) << 13;
+  return rest > 0x7c00 ? float_of(nan) : wide;  // the processor would make all NaNs one
+#else
   std::int32_t const normal = (rest << 13) + (rest >= 0x7c00 ? 0x70000000 : 0x38000000);
   // Subnormal: an integer times 2^-24, exact.
   auto const small = static_cast<std::int32_t>(bits_of(static_cast<float>(rest) * 0x1p-24f));
   return float_of(sign | static_cast<std::uint32_t>(choose(rest < 0x0400, small, normal)));
+#endif
 }
 
 /// The store: one rounding to nearest even, where the type is narrower.
@@ -91,15 +104,21 @@ template <>
 MIXFUSE_HD inline F16 narrow<F16>(float x) {
   auto const bits = static_cast<std::int32_t>(bits_of(x));
   std::int32_t const sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
+  std::int32_t const nan = 0x7e00 | (rest >> 13 & 0x1ff);  // quiet, top payload bits kept
+#if defined(__CUDA_ARCH__)
+  std::uint16_t rounded;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(rounded) : "f"(x));
+  return {x == x ? rounded : static_cast<std::uint16_t>(sign | nan)};
+#else
   std::int32_t const normal = (rest - 0x38000000 + 0xfff + (rest >> 13 & 1)) >> 13;
   // Below 2^-14: adding 1/2 leaves the rounded integer.
   float const shifted = float_of(static_cast<std::uint32_t>(rest)) + 0.5f;
   std::int32_t const small = static_cast<std::int32_t>(bits_of(shifted)) - 0x3f000000;
-  std::int32_t const nan = 0x7e00 | (rest >> 13 & 0x1ff);  // quiet, top payload bits kept
   std::int32_t half = choose(rest < 0x38800000, small, normal);
   half = choose(rest >= 0x477ff000, 0x7c00, half);  // 65520 and more
   half = choose(rest > 0x7f800000, nan, half);
   return {static_cast<std::uint16_t>(sign | half)};
+#endif
 }
 
 }  // namespace mixfuse::maths
