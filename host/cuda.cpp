@@ -91,6 +91,7 @@ bool is_reachable(void const*, int) { refuse(); }
 
 int workspace_bytes(std::int64_t, std::size_t*) { refuse(); }
 int plan(PlanJob const&, CUstream_st*) { refuse(); }
+int set_draw(PlanHeader*, Draw, CUstream_st*) { refuse(); }
 int mix(MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
 int mix_in_place(MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
 int label(LabelJob const&, CUstream_st*) { refuse(); }

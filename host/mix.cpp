@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mixfuse/mix.hpp"
+#include "host/mix.hpp"
 
 #include <cmath>
 #include <optional>
@@ -114,25 +114,41 @@ LabelJob labels_beside(Mixed const& out, Samples const& labels, LabelRule const&
   return job;
 }
 
-enum class Where { out_of_place, in_place };
+}  // namespace
 
-void run(Where where, MixJob const& images, std::optional<LabelJob> const& labels,
-         Plan::State const& state, Queue queue) {
+void run(StepCall const& call, Plan::State const& state, Queue queue) {
+  MixJob const& images = call.images;
+  LabelJob const* const labels = call.labels ? &*call.labels : nullptr;
+  bool const in_place = call.where == Where::in_place;
   if (images.samples == 0) return;
   if (state.device.kind == Device::Kind::cpu) {
-    where == Where::in_place ? cpu::mix_in_place(images, queue.threads())
-                             : cpu::mix(images, queue.threads());
-    if (labels) cpu::label(*labels, queue.threads());
+    in_place ? cpu::mix_in_place(images, queue.threads()) : cpu::mix(images, queue.threads());
+    if (labels != nullptr) cpu::label(*labels, queue.threads());
     return;
   }
   cuda::DeviceGuard const guard(state.device.id);
-  LabelJob const* const beside = labels ? &*labels : nullptr;
-  cuda::check(where == Where::in_place ? cuda::mix_in_place(images, beside, queue.stream())
-                                       : cuda::mix(images, beside, queue.stream()),
+  cuda::check(in_place ? cuda::mix_in_place(images, labels, queue.stream())
+                       : cuda::mix(images, labels, queue.stream()),
               "mix");
 }
 
-}  // namespace
+StepCall step_call(Mixed const& out, Originals const& in, Plan::State const& state) {
+  MixJob const images = out_of_place(out.images, in.images, in.normalise, state);
+  bool const second = in.images.partners.present();
+  require(second == in.labels.partners.present(),
+          "labels.partners: a second batch brings both images and labels");
+  std::vector<NamedTensor> read{{"out", out.images}, {"images", in.images.own}};
+  if (second) read.push_back({"partners", in.images.partners});
+  return {Where::out_of_place, images, labels_beside(out, in.labels, in.rule, read, state)};
+}
+
+StepCall step_in_place_call(Mixed const& inout, Samples const& labels, LabelRule const& rule,
+                            Plan::State const& state) {
+  MixJob const images = in_place(inout.images, state);
+  require(!labels.partners.present(), "labels.partners: in place there is one batch");
+  return {Where::in_place, images,
+          labels_beside(inout, labels, rule, {{"images", inout.images}}, state)};
+}
 
 void mix_into(TensorView out, Samples in, Plan& plan, Queue queue) {
   mix_into(out, in, Normalise{}, plan, queue);
@@ -142,38 +158,28 @@ void mix_into(TensorView out, Samples in, Normalise const& normalise, Plan& plan
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  run(Where::out_of_place, out_of_place(out, in, normalise, state), std::nullopt, state, queue);
+  run({Where::out_of_place, out_of_place(out, in, normalise, state), {}}, state, queue);
 }
 
 void mix_in_place(TensorView images, Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  run(Where::in_place, in_place(images, state), std::nullopt, state, queue);
+  run({Where::in_place, in_place(images, state), {}}, state, queue);
 }
 
 void step_into(Mixed out, Originals in, Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  MixJob const images = out_of_place(out.images, in.images, in.normalise, state);
-  bool const second = in.images.partners.present();
-  require(second == in.labels.partners.present(),
-          "labels.partners: a second batch brings both images and labels");
-  std::vector<NamedTensor> read{{"out", out.images}, {"images", in.images.own}};
-  if (second) read.push_back({"partners", in.images.partners});
-  run(Where::out_of_place, images, labels_beside(out, in.labels, in.rule, read, state), state,
-      queue);
+  run(step_call(out, in, state), state, queue);
 }
 
 void step_in_place(Mixed inout, Samples labels, LabelRule rule, Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  MixJob const images = in_place(inout.images, state);
-  require(!labels.partners.present(), "labels.partners: in place there is one batch");
-  run(Where::in_place, images,
-      labels_beside(inout, labels, rule, {{"images", inout.images}}, state), state, queue);
+  run(step_in_place_call(inout, labels, rule, state), state, queue);
 }
 
 }  // namespace mixfuse

@@ -14,14 +14,13 @@
 #include "host/cuda.hpp"
 #include "host/tensor.hpp"
 #include "kernels/cpu/threads.hpp"
+#include "kernels/maths/live.hpp"
 #include "kernels/maths/row.hpp"
 
 namespace mixfuse {
 namespace {
 
 constexpr std::size_t alignment = 256;
-constexpr std::uint64_t index_limit = std::uint64_t{1} << 48;
-constexpr std::uint64_t always = std::uint64_t{1} << 32;
 
 /// Where the parts of a plan lie in its memory.
 struct Parts {
@@ -74,11 +73,11 @@ void copy(Device device, void* to, void const* from, std::size_t bytes, Queue qu
   }
 }
 
-void clear_error_word(Plan::State const& state, Queue queue) {
-  if (state.device.kind == Device::Kind::cpu) {
-    state.header->error = {};
+void clear(Device device, void* memory, std::size_t bytes, Queue queue) {
+  if (device.kind == Device::Kind::cpu) {
+    std::memset(memory, 0, bytes);
   } else {
-    cuda::clear(&state.header->error, sizeof state.header->error, queue);
+    cuda::clear(memory, bytes, queue);
   }
 }
 
@@ -90,23 +89,13 @@ void place(Plan::State& state, Parts const& parts, Queue queue) {
   state.order = reinterpret_cast<std::int32_t*>(base + parts.order);
   state.workspace = base + parts.workspace;
   state.workspace_size = parts.workspace_size;
-  on_device(state, [&] { clear_error_word(state, queue); });
+  on_device(state, [&] { clear(state.device, state.header, sizeof *state.header, queue); });
 }
 
-void check_probability(char const* name, double value) {
-  require(value >= 0.0 && value <= 1.0, name, ": ", value, ", expected 0 to 1");
-}
-
-/// A share of the 2^32 words.
-std::uint64_t words_below(double probability) {
-  return static_cast<std::uint64_t>(probability * static_cast<double>(always) + 0.5);
-}
-
-void check_draw(Draw draw, std::int64_t samples) {
-  require(draw.step < index_limit, "draw.step: ", draw.step, ", expected below 2^48");
-  require(
-      draw.first <= index_limit && static_cast<std::uint64_t>(samples) <= index_limit - draw.first,
-      "draw.first: ", draw.first, ", with ", samples, " samples beyond 2^48");
+/// `name` in parts, which become a text only in an error.
+template <class... Name>
+void check_probability(double value, Name const&... name) {
+  require(maths::is_probability(value), name..., ": ", value, ", expected 0 to 1");
 }
 
 void check_batch(Extents const& batch, Plan::State const& state) {
@@ -134,19 +123,13 @@ void check_box_sizes(Extents const& batch) {
                        " pixels, boxes are built for below 2^53");
 }
 
-/// Whether the policy is on.
-bool check_beta(std::string const& name, Beta beta) {
-  if (beta.a == 0.0f && beta.b == 0.0f) return false;
-  auto const check = [&](char const* side, float value) {
-    require(value >= 1e-6f && value <= 1e6f, name, side, ": ", value,
-            ", expected 1e-6 to 1e6, or both 0 for off");
-  };
-  check(".a", beta.a);
-  check(".b", beta.b);
-  return true;
+void check_shape(float value, int index, char const* side) {
+  require(maths::is_shape(value), "spec.policies[", index, "].weight.", side, ": ", value,
+          ", expected 1e-6 to 1e6, or both 0 for off");
 }
 
-Policy policy_of(Choice const& choice, std::string const& name, Extents const& batch) {
+/// The spec's policy; `schedule` may change its weight.
+Policy policy_of(Choice const& choice, int index, Extents const& batch, Schedule const& schedule) {
   Policy policy{};
   Beta weight;
   if (auto const* const mixup = std::get_if<Mixup>(&choice.policy)) {
@@ -160,13 +143,14 @@ Policy policy_of(Choice const& choice, std::string const& name, Extents const& b
     policy.boxes = cutmix.boxes.kind;
     weight = cutmix.weight;
     check_box_sizes(batch);
-    require(policy.boxes <= Boxes::Kind::min_max, name,
-            ".boxes.kind: ", static_cast<int>(policy.boxes), ", no such box");
+    require(policy.boxes <= Boxes::Kind::min_max, "spec.policies[", index,
+            "].boxes.kind: ", static_cast<int>(policy.boxes), ", no such box");
     if (policy.boxes == Boxes::Kind::min_max) {
       Boxes const& boxes = cutmix.boxes;
-      check_probability((name + ".boxes.lo").c_str(), boxes.lo);
-      check_probability((name + ".boxes.hi").c_str(), boxes.hi);
-      require(boxes.lo <= boxes.hi, name, ".boxes: lo ", boxes.lo, " above hi ", boxes.hi);
+      check_probability(boxes.lo, "spec.policies[", index, "].boxes.lo");
+      check_probability(boxes.hi, "spec.policies[", index, "].boxes.hi");
+      require(boxes.lo <= boxes.hi, "spec.policies[", index, "].boxes: lo ", boxes.lo, " above hi ",
+              boxes.hi);
       for (int axis = 0; axis < batch.axes; ++axis) {
         auto const length = static_cast<double>(batch.spatial[axis]);
         policy.side_lo[axis] = static_cast<std::int32_t>(std::floor(length * boxes.lo));
@@ -174,19 +158,33 @@ Policy policy_of(Choice const& choice, std::string const& name, Extents const& b
       }
     }
   }
-  require(policy.fold <= Fold::partner, name, ".fold: ", static_cast<int>(policy.fold),
-          ", no such fold");
-  if (check_beta(name + ".weight", weight)) {
+  require(policy.fold <= Fold::partner, "spec.policies[", index,
+          "].fold: ", static_cast<int>(policy.fold), ", no such fold");
+  if (!maths::is_off(weight)) {
+    check_shape(weight.a, index, "a");
+    check_shape(weight.b, index, "b");
     policy.law = maths::make_beta_law(weight.a, weight.b);
-  } else {
+  } else if (schedule.weights == nullptr) {
     policy.kind = Policy::Kind::identity;
   }
   return policy;
 }
 
-PlanJob job_of(Plan::State const& state, Spec const& spec, Extents const& batch, Draw draw) {
+/// Of rows drawn by the spec.
+RowTraits traits_of(Spec const& spec) {
+  RowTraits traits;
+  traits.permutation = spec.pairing != Pairing::replacement && spec.pairing != Pairing::given;
+  for (Choice const& choice : spec.policies) {
+    traits.boxes = traits.boxes || std::holds_alternative<CutMix>(choice.policy);
+  }
+  traits.flips = spec.flip > 0.0f;
+  return traits;
+}
+
+/// All but where the draw comes from.
+PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
+                 Schedule const& schedule) {
   check_batch(batch, state);
-  check_draw(draw, batch.samples);
   require(spec.pairing <= Pairing::given, "spec.pairing: ", static_cast<int>(spec.pairing),
           ", no such pairing");
   require(spec.granularity <= Granularity::sample,
@@ -195,8 +193,8 @@ PlanJob job_of(Plan::State const& state, Spec const& spec, Extents const& batch,
   require(spec.granularity != Granularity::pair || spec.pairing == Pairing::reverse ||
               spec.pairing == Pairing::pairs,
           "spec.granularity: pair, expected with the pairings reverse and pairs");
-  check_probability("spec.probability", spec.probability);
-  check_probability("spec.flip", spec.flip);
+  check_probability(spec.probability, "spec.probability");
+  check_probability(spec.flip, "spec.flip");
   require(spec.flip == 0.0f || batch.width, "spec.flip: ", spec.flip,
           ", the batch's layout has no w to mirror");
   require<unsupported>(spec.policies.size() <= max_policies,
@@ -211,11 +209,11 @@ PlanJob job_of(Plan::State const& state, Spec const& spec, Extents const& batch,
   job.workspace_size = state.workspace_size;
   job.samples = static_cast<std::int32_t>(batch.samples);
   job.group = spec.group;
-  job.draw = draw;
+  job.schedule = schedule;
   job.pairing = spec.pairing;
   job.granularity = spec.granularity;
-  job.gate = words_below(spec.probability);
-  job.flip = words_below(spec.flip);
+  job.gate = maths::words_below(spec.probability);
+  job.flip = maths::words_below(spec.flip);
   job.axes = batch.axes;
   for (int axis = 0; axis < batch.axes; ++axis) {
     job.spatial[axis] = static_cast<std::int32_t>(batch.spatial[axis]);
@@ -224,45 +222,27 @@ PlanJob job_of(Plan::State const& state, Spec const& spec, Extents const& batch,
   cpu::FloatMode const mode;  // the laws are made here
   double total = 0.0;
   for (Choice const& choice : spec.policies) {
-    std::string const name = message("spec.policies[", job.policies, "]");
-    check_probability((name + ".probability").c_str(), choice.probability);
+    int const index = job.policies++;
+    check_probability(choice.probability, "spec.policies[", index, "].probability");
     total += static_cast<double>(choice.probability);
-    // Shares such as three times 1/3 are rounded as floats.
-    require(total <= 1.0 + 1e-6, "spec.policies: probabilities sum to ", total,
+    require(total <= 1.0 + maths::share_tolerance, "spec.policies: probabilities sum to ", total,
             ", expected at most 1");
-    Policy& policy = job.policy[job.policies++] = policy_of(choice, name, batch);
-    policy.below = total > 1.0 - 1e-6 ? always : words_below(total);
+    job.policy[index] = policy_of(choice, index, batch, schedule);
+    job.policy[index].below = maths::policy_below(total);
   }
-  return job;
+  return {job, batch, traits_of(spec)};
 }
 
-/// What is true of the plan once the job is queued.
-void commit(Plan::State& state, Extents const& batch, RowTraits traits) {
-  state.extents = batch;
-  state.drawn = true;
-  state.traits = traits;
+PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch, Draw draw) {
+  PlanCall call = call_of(state, spec, batch, Schedule{});
+  check_draw(draw, batch.samples);
+  call.job.draw = draw;
+  return call;
 }
 
-/// Of rows drawn by the spec.
-RowTraits traits_of(Spec const& spec) {
-  RowTraits traits;
-  traits.permutation = spec.pairing != Pairing::replacement && spec.pairing != Pairing::given;
-  for (Choice const& choice : spec.policies) {
-    traits.boxes = traits.boxes || std::holds_alternative<CutMix>(choice.policy);
-  }
-  traits.flips = spec.flip > 0.0f;
-  return traits;
-}
-
-void run(Plan::State& state, PlanJob const& job, Queue queue) {
-  if (job.samples == 0) return;
-  if (state.device.kind == Device::Kind::cpu) {
-    cpu::plan(job, queue.threads());
-  } else {
-    cuda::DeviceGuard const guard(state.device.id);
-    int const pending = cuda::pending_error();
-    cuda::check(cuda::plan(job, queue.stream()), "plan", pending);  // CUB gives up on any error
-  }
+void check_not_given(Spec const& spec) {
+  require(spec.pairing != Pairing::given, "spec.pairing: given, expected with the call that takes ",
+          "partners");
 }
 
 bool is_permutation(Row const* rows, std::int64_t samples) {
@@ -333,6 +313,65 @@ void check_apart_from_plan(char const* name, ConstTensorView const& output,
   check_apart(name, output, "plan", memory);
 }
 
+void check_draw(Draw draw, std::int64_t samples) {
+  require(maths::is_step(draw), "draw.step: ", draw.step, ", expected below 2^48");
+  require(maths::fits(draw, samples), "draw.first: ", draw.first, ", with ", samples,
+          " samples beyond 2^48");
+}
+
+PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
+                 Live const& live) {
+  check_not_given(spec);
+  Schedule const& schedule = live.schedule;
+  PlanCall call = call_of(state, spec, batch, schedule);
+  auto const check = [&](char const* name, void const* values, DType dtype, std::int64_t count) {
+    check_tensor(name, ConstTensorView(values, dtype, {count}, state.device), Access::read);
+  };
+  check("live.draw", live.draw, DType::i64, 3);
+  if (schedule.weights != nullptr) {
+    check("live.schedule.weights", schedule.weights, DType::f32, 2 * call.job.policies);
+  }
+  if (schedule.probabilities != nullptr) {
+    check("live.schedule.probabilities", schedule.probabilities, DType::f32, call.job.policies);
+  }
+  if (schedule.probability != nullptr) {
+    check("live.schedule.probability", schedule.probability, DType::f32, 1);
+  }
+  call.job.live = live.draw;
+  return call;
+}
+
+void take(Plan::State& state, PlanCall const& call) noexcept {
+  state.extents = call.batch;
+  state.drawn = true;
+  state.traits = call.traits;
+}
+
+void run(Plan::State& state, PlanCall const& call, Queue queue) {
+  PlanJob const& job = call.job;
+  if (job.samples > 0 || job.live != nullptr) {
+    on_device(state, [&] {
+      if (state.device.kind == Device::Kind::cpu) return cpu::plan(job, queue.threads());
+      int const pending = cuda::pending_error();
+      cuda::check(cuda::plan(job, queue.stream()), "plan", pending);  // CUB gives up on any error
+    });
+  }
+  take(state, call);
+}
+
+void copy_out(Plan::State const& state, void* to, void const* from, std::size_t bytes,
+              Queue queue) {
+  on_device(state, [&] { copy(state.device, to, from, bytes, queue); });
+}
+
+void read(Plan::State const& state, void* to, void const* from, std::size_t bytes, Queue queue) {
+  on_device(state, [&] {
+    check_no_capture(state.device, queue, "nothing can be read");
+    copy(state.device, to, from, bytes, queue);
+    if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
+  });
+}
+
 Plan::State::~State() {
   if (!owned) return;
   if (device.kind == Device::Kind::cuda) {
@@ -388,10 +427,18 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw, Qu
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  require(spec.pairing != Pairing::given, "spec.pairing: given, expected with the call that takes ",
-          "partners");
-  run(state, job_of(state, spec, batch, draw), queue);
-  commit(state, batch, traits_of(spec));
+  check_not_given(spec);
+  run(state, call_of(state, spec, batch, draw), queue);
+}
+
+void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Live live, Queue queue) {
+  Plan::State& state = plan.state();
+  InUse const use(state);
+  check_queue(state.device, queue);
+  PlanCall const call = call_of(state, spec, batch, live);
+  check_apart_from_plan("live.draw", ConstTensorView(live.draw, DType::i64, {3}, state.device),
+                        state);
+  run(state, call, queue);
 }
 
 void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
@@ -400,7 +447,8 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
   InUse const use(state);
   check_queue(state.device, queue);
   require(spec.pairing == Pairing::given, "spec.pairing: expected given with partners");
-  PlanJob job = job_of(state, spec, batch, draw);
+  PlanCall call = call_of(state, spec, batch, draw);
+  PlanJob& job = call.job;
   check_tensor("partners", partners, Access::read);
   check_device("partners", partners.device, state.device);
   require(partners.rank == 1 && partners.shape[0] == batch.samples, "partners: shape ",
@@ -416,8 +464,7 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
               job.samples - 1);
     }
   }
-  run(state, job, queue);
-  commit(state, batch, traits_of(spec));
+  run(state, call, queue);
 }
 
 void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Queue queue) {
@@ -446,7 +493,7 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
     // A copy from pageable memory may still read it.
     if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
   });
-  commit(state, batch, traits);
+  take(state, {{}, batch, traits});
 }
 
 std::vector<Row> read_rows(Plan const& plan, Queue queue) {
@@ -454,11 +501,7 @@ std::vector<Row> read_rows(Plan const& plan, Queue queue) {
   InUse const use(state);
   check_queue(state.device, queue);
   std::vector<Row> rows(static_cast<std::size_t>(state.extents.samples));
-  on_device(state, [&] {
-    check_no_capture(state.device, queue, "rows cannot be read");
-    copy(state.device, rows.data(), state.rows, rows.size() * sizeof(Row), queue);
-    if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
-  });
+  read(state, rows.data(), state.rows, rows.size() * sizeof(Row), queue);
   return rows;
 }
 
@@ -467,14 +510,15 @@ void error_into(ErrorWord* word, Plan const& plan, Queue queue) {
   InUse const use(state);
   check_queue(state.device, queue);
   require(word != nullptr, "word: null pointer");
-  on_device(state, [&] { copy(state.device, word, &state.header->error, sizeof *word, queue); });
+  copy_out(state, word, &state.header->error, sizeof *word, queue);
 }
 
 void clear_error(Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  on_device(state, [&] { clear_error_word(state, queue); });
+  ErrorWord& word = state.header->error;
+  on_device(state, [&] { clear(state.device, &word, sizeof word, queue); });
 }
 
 bool operator==(Row const& a, Row const& b) noexcept {

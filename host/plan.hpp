@@ -41,6 +41,27 @@ struct Plan::State {
 void check_apart_from_plan(char const* name, ConstTensorView const& output,
                            Plan::State const& state);
 
+/// A checked call of plan_into, and what the host will know of its rows.
+struct PlanCall {
+  PlanJob job;
+  Extents batch;
+  RowTraits traits;
+};
+
+/// Of a live draw, its step to be advanced.
+PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
+                 Live const& live);
+/// The plan is from now on that of the call.
+void take(Plan::State& state, PlanCall const& call) noexcept;
+/// Queues the call, and takes it.
+void run(Plan::State& state, PlanCall const& call, Queue queue);
+
+void check_draw(Draw draw, std::int64_t samples);
+
+/// From the plan's memory to the host's; `read` waits.
+void copy_out(Plan::State const& state, void* to, void const* from, std::size_t bytes, Queue queue);
+void read(Plan::State const& state, void* to, void const* from, std::size_t bytes, Queue queue);
+
 /// Reports a plan that two threads use at once.
 class InUse {
  public:

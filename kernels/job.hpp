@@ -17,10 +17,12 @@ struct CUstream_st;
 /// never decide and never fail, but for what CUDA itself refuses.
 namespace mixfuse {
 
-/// The start of a plan's memory; rows, order and workspace follow.
+/// The start of a plan's memory, zeroed with it; rows, order and workspace follow.
 struct PlanHeader {
   ErrorWord error;
-  std::uint64_t step;
+  std::uint64_t step;  // of the rows
+  Draw draw;           // a Mixer's
+  std::uint32_t read;  // blocks of the running kernel that have read their live draw
 };
 
 /// A policy as the kernel sees it.
@@ -44,6 +46,8 @@ struct PlanJob {
   std::int32_t samples;
   std::int64_t group;  // 0: the whole batch
   Draw draw;
+  Draw* live;         // where the draw lives, to be read and advanced; null: it is `draw`
+  Schedule schedule;  // all null without `live`
   Pairing pairing;
   Granularity granularity;
   std::uint64_t gate;  // mixed when the gate's word is below this
@@ -148,6 +152,7 @@ void label(LabelJob const& job, int threads);
 namespace cuda {
 int workspace_bytes(std::int64_t capacity, std::size_t* bytes);
 int plan(PlanJob const& job, CUstream_st* stream);
+int set_draw(PlanHeader* header, Draw draw, CUstream_st* stream);
 /// Images, and labels in the same launch where they are given.
 int mix(MixJob const& images, LabelJob const* labels, CUstream_st* stream);
 int mix_in_place(MixJob const& images, LabelJob const* labels, CUstream_st* stream);

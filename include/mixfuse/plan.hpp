@@ -87,6 +87,22 @@ struct Draw {
   std::uint64_t first = 0;  ///< global index of the batch's first sample; first + B <= 2^48
 };
 
+/// What may change from step to step without a new call: each in the memory where the plan lives,
+/// read when it is drawn, instead of the spec's; null: the spec's.
+struct Schedule {
+  Beta const* weights = nullptr;         ///< one a policy
+  float const* probabilities = nullptr;  ///< one a policy
+  float const* probability = nullptr;    ///< share that is mixed at all
+};
+
+/// A draw that lives where the plan does and goes on by itself, so that a captured step draws anew
+/// at each replay.
+struct Live {
+  explicit Live(Draw* where, Schedule follows = {}) : draw{where}, schedule{follows} {}
+  Draw* draw;  ///< read, then its step advanced by one
+  Schedule schedule;
+};
+
 /// Half-open region on the spatial axes; entries beyond them are 0; empty if any lo == hi.
 struct Box {
   std::int32_t lo[3] = {};
@@ -126,6 +142,9 @@ struct ErrorWord {
     partner = 1,        ///< given partner outside 0..B-1: the sample was left unmixed
     label = 2,          ///< class id outside 0..K-1: its share was left out
     partner_label = 3,  ///< the same in a second batch; `sample` counts there
+    draw = 4,           ///< live step or index beyond 2^48: nothing was mixed; `sample` is 0
+    probability = 5,    ///< scheduled one outside 0..1, or above 1 together: as `draw`
+    weight = 6,         ///< scheduled one that Beta does not take: its policy was off; as `draw`
   };
   std::uint64_t claim = 0;  ///< step + 1, 0 without an error
   std::uint64_t first = 0;  ///< ~(sample << 8 | code), so that a maximum finds the smallest
@@ -172,6 +191,13 @@ class MIXFUSE_EXPORT Plan {
 /// Draws the rows of a batch. Throws invalid_argument (naming `spec...`, `draw...`, `batch`,
 /// `plan`, `queue`), unsupported, cuda_error.
 MIXFUSE_EXPORT void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
+                              Queue queue);
+
+/// The same from a live draw: plan n is the one that a host's draw with the step + n gives. What
+/// lives there is data: where it is out of range the error word says so, and what depends on it is
+/// left unmixed; partners are then those of step 0, index 0. A step beyond 2^48 counts as 2^48 and
+/// stays. A batch of 0 samples advances the step as well. Throws also naming `live...`.
+MIXFUSE_EXPORT void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Live live,
                               Queue queue);
 
 /// The same with Pairing::given: `partners` (B,), i32 or i64, on the plan's device. On the CPU a

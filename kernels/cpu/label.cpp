@@ -2,22 +2,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cpu/error.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "kernels/job.hpp"
 #include "kernels/maths/target.hpp"
 
 namespace mixfuse::cpu {
-namespace {
-
-/// Keeps the smallest bad sample of the first bad step.
-void raise(PlanHeader& header, std::uint64_t mark) {
-  std::uint64_t const claim = header.step + 1;
-  if (header.error.claim == 0) header.error.claim = claim;
-  if (header.error.claim == claim) header.error.first = std::max(header.error.first, mark);
-}
-
-}  // namespace
-
 void label(LabelJob const& job, int threads) {
   parallel_for(job.samples, threads, [&](std::int64_t sample) {
     Row const row = job.rows[sample];

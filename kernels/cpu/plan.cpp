@@ -2,17 +2,21 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cpu/error.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "kernels/job.hpp"
+#include "kernels/maths/live.hpp"
 #include "kernels/maths/order.hpp"
 #include "kernels/maths/row.hpp"
 
 namespace mixfuse::cpu {
 namespace {
 
-void write(PlanJob const& job, maths::Link link, std::int32_t at) {
-  job.rows[link.sample] = maths::draw_row(job, link.sample, link.partner);
-  job.order[at] = link.entry;
+using maths::Drawing;
+
+void write(Drawing const& from, maths::Link link, std::int32_t at) {
+  from.job.rows[link.sample] = maths::draw_row(from, link.sample, link.partner);
+  from.job.order[at] = link.entry;
 }
 
 /// The samples of sorted keys.
@@ -21,13 +25,14 @@ struct Word {
   std::int32_t operator[](std::int32_t k) const { return keys[k].sample; }
 };
 
-void plan_sorted(PlanJob const& job, maths::Group group, int threads) {
+void plan_sorted(Drawing const& from, maths::Group group, int threads) {
+  PlanJob const& job = from.job;
   auto* const keys = static_cast<maths::Keyed*>(job.workspace) + group.start;
   auto* const least =
       reinterpret_cast<std::int32_t*>(static_cast<maths::Keyed*>(job.workspace) + job.samples) +
       group.start;
   parallel_for(group.size, threads, [&](std::int64_t k) {
-    keys[k] = maths::keyed(job, group.start + static_cast<std::int32_t>(k));
+    keys[k] = maths::keyed(from, group.start + static_cast<std::int32_t>(k));
   });
   std::sort(keys, keys + group.size, maths::comes_before);
 
@@ -37,14 +42,14 @@ void plan_sorted(PlanJob const& job, maths::Group group, int threads) {
   }
   parallel_for(group.size, threads, [&](std::int64_t position) {
     std::int32_t const k = static_cast<std::int32_t>(position);
-    write(job, maths::link_in_word(job.pairing, word, k, group.size, least[k]), group.start + k);
+    write(from, maths::link_in_word(job.pairing, word, k, group.size, least[k]), group.start + k);
   });
 }
 
-void plan_unsorted(PlanJob const& job, maths::Group group, int threads) {
+void plan_unsorted(Drawing const& from, maths::Group group, int threads) {
   parallel_for(group.size, threads, [&](std::int64_t k) {
     std::int32_t const at = static_cast<std::int32_t>(k);
-    write(job, maths::unsorted_link(job, group, at), group.start + at);
+    write(from, maths::unsorted_link(from, group, at), group.start + at);
   });
 }
 
@@ -55,14 +60,26 @@ std::size_t workspace_bytes(std::int64_t capacity) {
 }
 
 void plan(PlanJob const& job, int threads) {
-  job.header->step = job.draw.step;
-  std::int64_t const groups = maths::group_count(job);
+  Drawing from = maths::live_drawing(job);
+  Policy policies[max_policies];
+  if (maths::schedules_policies(job)) {
+    FloatMode const mode;
+    for (int k = 0; k < job.policies; ++k) maths::schedule_policy(policies[k], job, k);
+    from.policy = policies;
+  }
+  std::uint64_t const mark = maths::live_mark(job);
+  if (job.live != nullptr) maths::advance(*job.live);
+  if (job.samples == 0) return;
+
+  job.header->step = from.draw.step;
+  if (mark != 0) raise(*job.header, mark);
+  std::int64_t const groups = maths::group_count(from);
   // Many groups are shared out whole, a single one by its samples.
   int const inner = groups > 1 ? 1 : threads;
   parallel_for(groups, threads, [&](std::int64_t index) {
-    maths::Group const group = maths::group_at(job, index);
-    maths::needs_sort(job.pairing) ? plan_sorted(job, group, inner)
-                                   : plan_unsorted(job, group, inner);
+    maths::Group const group = maths::group_at(from, index);
+    maths::needs_sort(job.pairing) ? plan_sorted(from, group, inner)
+                                   : plan_unsorted(from, group, inner);
   });
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/cuda/grid.cuh"
 #include "kernels/job.hpp"
 #include "kernels/maths/error.hpp"
+#include "kernels/maths/live.hpp"
 #include "kernels/maths/order.hpp"
 #include "kernels/maths/row.hpp"
 
@@ -22,102 +23,208 @@ LaunchOverride& launch_override() noexcept {
 namespace mixfuse::cuda {
 namespace {
 
-/// Largest group that one block sorts: 48 KiB of shared memory.
+using maths::Drawing;
+
+/// Largest group that one block sorts: 40 KiB of shared memory.
 constexpr std::int32_t block_sort_limit = 4096;
 constexpr int threads = 512;
 
-__device__ void write(PlanJob const& job, maths::Link link, std::int32_t at) {
-  job.rows[link.sample] = maths::draw_row(job, link.sample, link.partner);
-  job.order[at] = link.entry;
-}
+/// Reads the draw, and has it advanced once every block has; makes the schedule's laws, in `made`,
+/// once a block, since one costs more than a thread's draws.
+__device__ Drawing settle(PlanJob const& job, Policy* made) {
+  Drawing from = maths::live_drawing(job);
+  bool const first_thread = threadIdx.x == 0;
+  if (blockIdx.x == 0 && first_thread && job.samples > 0) job.header->step = from.draw.step;
+  if (job.live == nullptr) return from;
 
-__device__ void write_step(PlanJob const& job) {
-  if (blockIdx.x == 0 && threadIdx.x == 0) job.header->step = job.draw.step;
-}
-
-/// Pairings that need no sort: a thread a position.
-__global__ void __launch_bounds__(threads) unsorted_kernel(__grid_constant__ PlanJob const job) {
-  write_step(job);
-  std::int64_t const stride = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < job.samples;
-       i += stride) {
-    auto const at = static_cast<std::int32_t>(i);
-    maths::Group const group = maths::group_at(job, maths::group_of(job, at));
-    maths::Link const link = maths::unsorted_link(job, group, at - group.start);
-    write(job, link, at);
-    if (link.partner < 0) {  // given
-      raise(job.header, job.draw.step, maths::error_mark(ErrorWord::Code::partner, link.sample));
+  if (maths::schedules_policies(job)) {
+    for (int k = static_cast<int>(threadIdx.x); k < job.policies;
+         k += static_cast<int>(blockDim.x)) {
+      maths::schedule_policy(made[k], job, k);
     }
+    from.policy = made;
+  }
+  // The last block, since the first ones sort.
+  if (blockIdx.x == gridDim.x - 1 && first_thread) {
+    if (std::uint64_t const mark = maths::live_mark(job)) raise(job.header, from.draw.step, mark);
+  }
+  __syncthreads();
+  if (first_thread) {
+    __threadfence();
+    if (atomicAdd(&job.header->read, 1u) == gridDim.x - 1) {
+      job.header->read = 0;
+      __threadfence();
+      maths::advance(*job.live);
+    }
+  }
+  return from;
+}
+
+/// All but the partner, which another block may be writing.
+__device__ void write_draws(Row& to, Row const& row) {
+  to.outside = row.outside;
+  to.inside = row.inside;
+  to.label = row.label;
+  to.flip = row.flip;
+  to.box = row.box;
+}
+
+__device__ void write_link(Drawing const& from, maths::Link link, std::int32_t at) {
+  PlanJob const& job = from.job;
+  bool const bad = link.partner < 0;
+  job.rows[link.sample].partner = bad ? link.sample : link.partner;
+  job.order[at] = link.entry;
+  if (bad) {
+    raise(job.header, from.draw.step, maths::error_mark(ErrorWord::Code::partner, link.sample));
   }
 }
 
-/// A sorted group: bitonic, padded to a power of two with keys that come last.
-struct BlockSort {
-  std::uint64_t* keys;
-  std::int32_t* samples;
-  std::int32_t padded;
+/// Entries of a sorted word.
+struct Word {
+  std::uint16_t const* samples;
+  std::int32_t start;
+  __device__ std::int32_t operator[](std::int32_t k) const { return start + samples[k]; }
+};
 
-  __device__ void operator()() const {
-    for (std::int32_t width = 2; width <= padded; width *= 2) {
-      for (std::int32_t apart = width / 2; apart > 0; apart /= 2) {
-        for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < padded / 2;
-             i += static_cast<std::int32_t>(blockDim.x)) {
-          std::int32_t const a = 2 * i - (i & (apart - 1));
-          std::int32_t const b = a + apart;
-          maths::Keyed const at_a{keys[a], samples[a]}, at_b{keys[b], samples[b]};
-          bool const rising = (a & width) == 0;
-          if (maths::comes_before(at_b, at_a) == rising) {
-            keys[a] = at_b.key, samples[a] = at_b.sample;
-            keys[b] = at_a.key, samples[b] = at_a.sample;
-          }
+/// Bitonic, of a power of two of keys and samples.
+__device__ void sort(std::uint64_t* keys, std::uint16_t* samples, std::int32_t padded) {
+  for (std::int32_t width = 2; width <= padded; width *= 2) {
+    for (std::int32_t apart = width / 2; apart > 0; apart /= 2) {
+      for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < padded / 2;
+           i += static_cast<std::int32_t>(blockDim.x)) {
+        std::int32_t const a = 2 * i - (i & (apart - 1));
+        std::int32_t const b = a + apart;
+        maths::Keyed const at_a{keys[a], samples[a]}, at_b{keys[b], samples[b]};
+        bool const rising = (a & width) == 0;
+        if (maths::comes_before(at_b, at_a) == rising) {
+          keys[a] = at_b.key, samples[a] = static_cast<std::uint16_t>(at_b.sample);
+          keys[b] = at_a.key, samples[b] = static_cast<std::uint16_t>(at_a.sample);
         }
+      }
+      // Up to 32 apart, the pairs of a warp stay in 64 entries of its own.
+      std::int32_t const next = apart > 1 ? apart / 2 : width;
+      if (apart > 32 || next > 32) {
         __syncthreads();
+      } else {
+        __syncwarp();
       }
     }
+  }
+  __syncthreads();
+}
+
+constexpr int warp = 32;
+constexpr unsigned all_lanes = 0xffffffff;
+
+/// The least of this and the lanes before.
+__device__ std::int32_t running_least(std::int32_t value) {
+  int const lane = static_cast<int>(threadIdx.x) % warp;
+  for (int reach = 1; reach < warp; reach *= 2) {
+    std::int32_t const before = __shfl_up_sync(all_lanes, value, reach);
+    if (lane >= reach && before < value) value = before;
+  }
+  return value;
+}
+
+/// The running minimum of n entries, by runs of a warp's width: inside each, and up to its end.
+struct Least {
+  std::int32_t* inside;
+  std::int32_t* through;
+
+  __device__ void scan(Word const& word, std::int32_t n) const {
+    constexpr std::int32_t none = 2147483647;
+    auto const thread = static_cast<std::int32_t>(threadIdx.x);
+    auto const count = static_cast<std::int32_t>(blockDim.x);
+    bool const last_lane = thread % warp == warp - 1;
+    for (std::int32_t base = 0; base < n; base += count) {
+      std::int32_t const k = base + thread;
+      std::int32_t const least = running_least(k < n ? word[k] : none);
+      if (k < n) inside[k] = least;
+      if (last_lane) through[k / warp] = least;
+    }
+    __syncthreads();
+    std::int32_t const runs = (n + warp - 1) / warp;
+    std::int32_t before = none;
+    for (std::int32_t base = 0; thread < warp && base < runs; base += warp) {
+      std::int32_t const k = base + thread;
+      std::int32_t const least = min(before, running_least(k < runs ? through[k] : none));
+      if (k < runs) through[k] = least;
+      before = __shfl_sync(all_lanes, least, warp - 1);
+    }
+    __syncthreads();
+  }
+
+  __device__ std::int32_t operator[](std::int32_t k) const {
+    return k < warp ? inside[k] : min(inside[k], through[k / warp - 1]);
   }
 };
 
-/// A block a group: keys, sort, cut, rows.
-__global__ void __launch_bounds__(threads)
-    block_sort_kernel(__grid_constant__ PlanJob const job, std::int32_t const padded) {
-  extern __shared__ std::uint64_t memory[];
-  auto* const samples = reinterpret_cast<std::int32_t*>(memory + padded);
+/// Keys, sort, cut: the partners and the order of a group, in shared memory for `padded` entries.
+__device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_t* memory,
+                           std::int32_t padded) {
+  PlanJob const& job = from.job;
+  auto* const samples = reinterpret_cast<std::uint16_t*>(memory + padded);
   auto const thread = static_cast<std::int32_t>(threadIdx.x);
   auto const count = static_cast<std::int32_t>(blockDim.x);
-  write_step(job);
-  std::int64_t const groups = maths::group_count(job);
-  for (std::int64_t index = blockIdx.x; index < groups; index += gridDim.x) {
-    maths::Group const group = maths::group_at(job, index);
-    for (std::int32_t k = thread; k < padded; k += count) {
-      maths::Keyed const keyed = k < group.size ? maths::keyed(job, group.start + k)
-                                                : maths::Keyed{~std::uint64_t{0}, 2147483647};
-      memory[k] = keyed.key;
-      samples[k] = keyed.sample;
-    }
-    __syncthreads();
-    BlockSort{memory, samples, padded}();
+  for (std::int32_t k = thread; k < padded; k += count) {
+    bool const here = k < group.size;  // the others come last
+    memory[k] = here ? maths::keyed(from, group.start + k).key : ~std::uint64_t{0};
+    samples[k] = static_cast<std::uint16_t>(here ? k : 0xffff);
+  }
+  __syncthreads();
+  sort(memory, samples, padded);
 
-    // Running minimum, by doubling, between two halves of the memory that held the keys.
-    auto* least = reinterpret_cast<std::int32_t*>(memory);
-    auto* other = least + padded;
-    for (std::int32_t k = thread; k < padded; k += count) least[k] = samples[k];
-    __syncthreads();
-    for (std::int32_t reach = 1; reach < group.size; reach *= 2) {
-      for (std::int32_t k = thread; k < padded; k += count) {
-        std::int32_t const before = k >= reach ? least[k - reach] : least[k];
-        other[k] = before < least[k] ? before : least[k];
+  Word const word{samples, group.start};
+  auto* const inside = reinterpret_cast<std::int32_t*>(memory);  // the keys have done their work
+  Least const least{inside, inside + padded};
+  bool const cut = job.pairing == Pairing::permutation;
+  if (cut) least.scan(word, group.size);
+  for (std::int32_t k = thread; k < group.size; k += count) {
+    write_link(from, maths::link_in_word(job.pairing, word, k, group.size, cut ? least[k] : 0),
+               group.start + k);
+  }
+  __syncthreads();
+}
+
+__host__ __device__ std::int64_t blocks_of(std::int64_t samples, std::int64_t block) {
+  return (samples + block - 1) / block;
+}
+
+/// Blocks that each pair a group by sorting it, beside blocks that draw a row a thread. Where a
+/// row's draw depends on its partner, the block that found the partner goes on to draw it.
+__global__ void __launch_bounds__(threads)
+    plan_kernel(__grid_constant__ PlanJob const job, std::int32_t const padded) {
+  extern __shared__ std::uint64_t memory[];
+  __shared__ Policy made[max_policies];
+  Drawing const from = settle(job, made);
+  if (job.samples == 0) return;
+
+  bool const sorted = maths::needs_sort(job.pairing);
+  bool const by_pair = job.granularity == Granularity::pair;
+  std::int64_t const groups = sorted ? maths::group_count(from) : 0;
+  std::int64_t const items = groups + (sorted && by_pair ? 0 : blocks_of(job.samples, blockDim.x));
+  for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) {
+    std::int64_t begin, end;
+    if (item < groups) {
+      maths::Group const group = maths::group_at(from, item);
+      pair_group(from, group, memory, padded);
+      if (!by_pair) continue;
+      begin = group.start;
+      end = begin + group.size;
+    } else {
+      begin = (item - groups) * blockDim.x;
+      end = min(begin + blockDim.x, std::int64_t{job.samples});
+    }
+    for (std::int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
+      auto const at = static_cast<std::int32_t>(i);
+      maths::Link link{at, sorted && by_pair ? job.rows[at].partner : at, 0};
+      if (!sorted) {
+        maths::Group const group = maths::group_at(from, maths::group_of(from, at));
+        link = maths::unsorted_link(from, group, at - group.start);
+        write_link(from, link, at);
       }
-      __syncthreads();
-      auto* const done = other;
-      other = least;
-      least = done;
+      write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
     }
-
-    for (std::int32_t k = thread; k < group.size; k += count) {
-      write(job, maths::link_in_word(job.pairing, samples, k, group.size, least[k]),
-            group.start + k);
-    }
-    __syncthreads();
   }
 }
 
@@ -136,13 +243,13 @@ struct ItemsInOrder {
 };
 
 /// A running minimum that starts anew in each group, since later groups are always smaller.
-struct Least {
+struct Smaller {
   __host__ __device__ std::int64_t operator()(std::int64_t a, std::int64_t b) const {
     return a < b ? a : b;
   }
 };
 
-struct Word {
+struct ItemWord {
   Item const* items;
   __device__ std::int32_t operator[](std::int32_t k) const { return items[k].sample; }
 };
@@ -157,12 +264,13 @@ struct Workspace {
 
 __global__ void __launch_bounds__(threads)
     keys_kernel(__grid_constant__ PlanJob const job, Item* const items) {
+  Drawing const from = maths::live_drawing(job);
   std::int64_t const stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < job.samples;
        i += stride) {
     auto const at = static_cast<std::int32_t>(i);
-    maths::Keyed const keyed = maths::keyed(job, at);
-    items[i] = {keyed.key, keyed.sample, static_cast<std::int32_t>(maths::group_of(job, at))};
+    maths::Keyed const keyed = maths::keyed(from, at);
+    items[i] = {keyed.key, keyed.sample, static_cast<std::int32_t>(maths::group_of(from, at))};
   }
 }
 
@@ -178,18 +286,19 @@ __global__ void __launch_bounds__(threads)
 __global__ void __launch_bounds__(threads)
     sorted_kernel(__grid_constant__ PlanJob const job, Item const* const items,
                   std::int64_t const* const least) {
-  write_step(job);
+  __shared__ Policy made[max_policies];
+  Drawing const from = settle(job, made);
   std::int64_t const stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < job.samples;
        i += stride) {
     auto const at = static_cast<std::int32_t>(i);
-    maths::Group const group = maths::group_at(job, items[i].group);
+    maths::Group const group = maths::group_at(from, items[i].group);
     auto const smallest =
         static_cast<std::int32_t>(least[i] + (std::int64_t{items[i].group} << 32));
-    write(job,
-          maths::link_in_word(job.pairing, Word{items + group.start}, at - group.start, group.size,
-                              smallest),
-          at);
+    maths::Link const link = maths::link_in_word(job.pairing, ItemWord{items + group.start},
+                                                 at - group.start, group.size, smallest);
+    write_link(from, link, at);
+    write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
   }
 }
 
@@ -212,14 +321,13 @@ cudaError_t sort(Workspace const& space, std::size_t& bytes, std::int64_t sample
 
 cudaError_t scan(Workspace const& space, std::size_t& bytes, std::int64_t samples,
                  cudaStream_t stream) {
-  return cub::DeviceScan::InclusiveScan(space.temporary, bytes, space.least, space.least, Least{},
+  return cub::DeviceScan::InclusiveScan(space.temporary, bytes, space.least, space.least, Smaller{},
                                         samples, stream);
 }
 
 int plan_device_wide(PlanJob const& job, cudaStream_t stream) {
   Workspace const space = split(job.workspace, job.workspace_size, job.samples);
-  Shape const shape = shape_for(
-      threads, [&](int block) { return (std::int64_t{job.samples} + block - 1) / block; });
+  Shape const shape = shape_for(threads, [&](int block) { return blocks_of(job.samples, block); });
   std::size_t bytes = space.temporary_size;
   if (int const code = launch(keys_kernel, shape, 0, stream, job, space.items)) return code;
   if (int const code = sort(space, bytes, job.samples, stream)) return code;
@@ -232,6 +340,14 @@ int plan_device_wide(PlanJob const& job, cudaStream_t stream) {
   return launch(sorted_kernel, shape, 0, stream, job, static_cast<Item const*>(space.items),
                 static_cast<std::int64_t const*>(space.least));
 }
+
+/// Where a batch begins in its first group is not known of a live draw: one more at the most.
+std::int64_t groups_to_sort(PlanJob const& job) {
+  if (job.live == nullptr) return maths::group_count(job);
+  return job.group == 0 ? 1 : (job.samples - 1) / job.group + 2;
+}
+
+__global__ void set_draw_kernel(PlanHeader* const header, Draw const draw) { header->draw = draw; }
 
 }  // namespace
 
@@ -249,21 +365,22 @@ int workspace_bytes(std::int64_t capacity, std::size_t* bytes) {
 }
 
 int plan(PlanJob const& job, CUstream_st* stream) {
-  if (!maths::needs_sort(job.pairing)) {
-    Shape const shape = shape_for(
-        threads, [&](int block) { return (std::int64_t{job.samples} + block - 1) / block; });
-    return launch(unsorted_kernel, shape, 0, stream, job);
-  }
+  bool const sorted = maths::needs_sort(job.pairing);
   std::int64_t const largest =
       job.group == 0 ? job.samples : std::min<std::int64_t>(job.group, job.samples);
-  if (largest > block_sort_limit) return plan_device_wide(job, stream);
+  if (sorted && largest > block_sort_limit) return plan_device_wide(job, stream);
   std::int32_t padded = 2;
-  while (padded < largest) padded *= 2;
-  Shape const shape =
-      shape_for(std::clamp(padded / 2, 32, threads), [&](int) { return maths::group_count(job); });
+  while (sorted && padded < largest) padded *= 2;
+  Shape const shape = shape_for(sorted ? std::clamp(padded / 2, 32, threads) : 128, [&](int block) {
+    return (sorted ? groups_to_sort(job) : 0) + blocks_of(job.samples, block);
+  });
   std::size_t const shared =
-      static_cast<std::size_t>(padded) * (sizeof(std::uint64_t) + sizeof(std::int32_t));
-  return launch(block_sort_kernel, shape, shared, stream, job, padded);
+      static_cast<std::size_t>(padded) * (sizeof(std::uint64_t) + sizeof(std::uint16_t));
+  return launch(plan_kernel, shape, shared, stream, job, padded);
+}
+
+int set_draw(PlanHeader* header, Draw draw, CUstream_st* stream) {
+  return launch(set_draw_kernel, {1, 1}, 0, stream, header, draw);
 }
 
 }  // namespace mixfuse::cuda

@@ -48,6 +48,9 @@ enum class Purpose : std::uint32_t {
   flip = 7,         // w0
 };
 
+/// Steps and indexes are below it.
+constexpr std::uint64_t index_limit = std::uint64_t{1} << 48;
+
 /// Key: the seed's low and high word. Counter, in words:
 ///   0  index, bits 0..31        index: global sample, or start of the group; below 2^48
 ///   1  index, bits 32..47 | step, bits 0..15, from bit 16

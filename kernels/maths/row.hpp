@@ -12,9 +12,20 @@
 
 namespace mixfuse::maths {
 
-MIXFUSE_HD inline Words words_of(PlanJob const& job, std::uint64_t index, Purpose purpose,
+/// A job, and what it draws from: its own, or what lives on the device (live.hpp).
+struct Drawing {
+  PlanJob const& job;
+  Draw draw;
+  std::uint64_t gate, flip;
+  Policy const* policy;
+
+  MIXFUSE_HD Drawing(PlanJob const& of)  // NOLINT: a job draws from its own
+      : job{of}, draw{of.draw}, gate{of.gate}, flip{of.flip}, policy{of.policy} {}
+};
+
+MIXFUSE_HD inline Words words_of(Drawing const& from, std::uint64_t index, Purpose purpose,
                                  std::uint32_t block = 0) {
-  return draw_words(job.draw.seed, index, job.draw.step, purpose, block);
+  return draw_words(from.draw.seed, index, from.draw.step, purpose, block);
 }
 
 /// Samples [start, start + size) of the call that belong to one group.
@@ -23,17 +34,19 @@ struct Group {
 };
 
 /// How many groups the batch touches; the first and the last may be there only in part.
-MIXFUSE_HD inline std::int64_t group_count(PlanJob const& job) {
+MIXFUSE_HD inline std::int64_t group_count(Drawing const& from) {
+  PlanJob const& job = from.job;
   if (job.group == 0) return 1;
   std::uint64_t const size = static_cast<std::uint64_t>(job.group);
-  std::uint64_t const last = job.draw.first + static_cast<std::uint64_t>(job.samples) - 1;
-  return static_cast<std::int64_t>(last / size - job.draw.first / size + 1);
+  std::uint64_t const last = from.draw.first + static_cast<std::uint64_t>(job.samples) - 1;
+  return static_cast<std::int64_t>(last / size - from.draw.first / size + 1);
 }
 
-MIXFUSE_HD inline Group group_at(PlanJob const& job, std::int64_t index) {
+MIXFUSE_HD inline Group group_at(Drawing const& from, std::int64_t index) {
+  PlanJob const& job = from.job;
   if (job.group == 0) return {0, job.samples};
   std::int64_t const into =
-      static_cast<std::int64_t>(job.draw.first % static_cast<std::uint64_t>(job.group));
+      static_cast<std::int64_t>(from.draw.first % static_cast<std::uint64_t>(job.group));
   std::int64_t const lo = index * job.group - into;
   std::int64_t const hi = lo + job.group;
   std::int32_t const start = lo < 0 ? 0 : static_cast<std::int32_t>(lo);
@@ -41,16 +54,16 @@ MIXFUSE_HD inline Group group_at(PlanJob const& job, std::int64_t index) {
   return {start, end - start};
 }
 
-MIXFUSE_HD inline std::int64_t group_of(PlanJob const& job, std::int32_t sample) {
-  if (job.group == 0) return 0;
-  std::uint64_t const size = static_cast<std::uint64_t>(job.group);
-  return static_cast<std::int64_t>((job.draw.first + static_cast<std::uint64_t>(sample)) / size -
-                                   job.draw.first / size);
+MIXFUSE_HD inline std::int64_t group_of(Drawing const& from, std::int32_t sample) {
+  if (from.job.group == 0) return 0;
+  std::uint64_t const size = static_cast<std::uint64_t>(from.job.group);
+  return static_cast<std::int64_t>((from.draw.first + static_cast<std::uint64_t>(sample)) / size -
+                                   from.draw.first / size);
 }
 
-MIXFUSE_HD inline Keyed keyed(PlanJob const& job, std::int32_t sample) {
+MIXFUSE_HD inline Keyed keyed(Drawing const& from, std::int32_t sample) {
   Words const words =
-      words_of(job, job.draw.first + static_cast<std::uint64_t>(sample), Purpose::pair_key);
+      words_of(from, from.draw.first + static_cast<std::uint64_t>(sample), Purpose::pair_key);
   return {join(words.w[0], words.w[1]), sample};
 }
 
@@ -67,113 +80,126 @@ MIXFUSE_HD inline std::int32_t given_partner(PlanJob const& job, std::int32_t sa
 }
 
 /// Position k of a group whose pairing needs no sort.
-MIXFUSE_HD inline Link unsorted_link(PlanJob const& job, Group group, std::int32_t k) {
+MIXFUSE_HD inline Link unsorted_link(Drawing const& from, Group group, std::int32_t k) {
   std::int32_t const sample = group.start + k;
-  switch (job.pairing) {
+  switch (from.job.pairing) {
     case Pairing::replacement: {
-      Words const words =
-          words_of(job, job.draw.first + static_cast<std::uint64_t>(sample), Purpose::replacement);
+      Words const words = words_of(from, from.draw.first + static_cast<std::uint64_t>(sample),
+                                   Purpose::replacement);
       std::uint32_t const offset =
           below(static_cast<std::uint32_t>(group.size), words.w[0], words.w[1]);
       return link(sample, group.start + static_cast<std::int32_t>(offset), true);
     }
     case Pairing::given:
-      return link(sample, given_partner(job, sample), true);
+      return link(sample, given_partner(from.job, sample), true);
     default:
-      return link_by_rule(job.pairing, group.start, k, group.size);
+      return link_by_rule(from.job.pairing, group.start, k, group.size);
   }
 }
 
 /// The counter index under which a sample's row is drawn.
-MIXFUSE_HD inline std::uint64_t drawn_at(PlanJob const& job, std::int32_t sample,
+MIXFUSE_HD inline std::uint64_t drawn_at(Drawing const& from, std::int32_t sample,
                                          std::int32_t partner) {
+  PlanJob const& job = from.job;
   if (job.granularity == Granularity::batch) {
     std::uint64_t const size = static_cast<std::uint64_t>(job.group);
-    if (size == 0) return job.draw.first;
-    return (job.draw.first + static_cast<std::uint64_t>(sample)) / size * size;
+    if (size == 0) return from.draw.first;
+    return (from.draw.first + static_cast<std::uint64_t>(sample)) / size * size;
   }
   std::int32_t const own =
       job.granularity == Granularity::pair && partner < sample ? partner : sample;
-  return job.draw.first + static_cast<std::uint64_t>(own);
+  return from.draw.first + static_cast<std::uint64_t>(own);
 }
 
-/// Sides from the drawn share of the partner, or drawn themselves, then places.
-MIXFUSE_HD inline Box draw_box(PlanJob const& job, Policy const& policy, std::uint64_t index,
-                               float partner_share) {
-  Box box{};
-  bool empty = false;
-  Words places{}, sides{};
-  for (int axis = 0; axis < job.axes; ++axis) {
-    bool const drawn_sides = policy.boxes == Boxes::Kind::min_max;
-    std::uint32_t const block = static_cast<std::uint32_t>(axis / 2);
-    if (axis % 2 == 0) {
-      places = words_of(job, index, Purpose::box_place, block);
-      if (drawn_sides) sides = words_of(job, index, Purpose::box_side, block);
-    }
-    int const w = axis % 2 * 2;
-    std::int32_t const length = job.spatial[axis];
-    std::int32_t side;
-    if (drawn_sides) {
-      std::int32_t const lo = policy.side_lo[axis];
-      std::uint32_t const count = static_cast<std::uint32_t>(policy.side_hi[axis] - lo) + 1;
-      side = lo + static_cast<std::int32_t>(below(count, sides.w[w], sides.w[w + 1]));
-    } else {
-      side = box_side(partner_share, length, job.axes);
-    }
-    Span const span = place(policy.boxes, side, length, places.w[w], places.w[w + 1]);
-    box.lo[axis] = span.lo;
-    box.hi[axis] = span.hi;
-    empty = empty || span.lo == span.hi;
+// Loops over a box's own arrays run to 3, so that they are unrolled and the arrays stay in
+// registers.
+
+/// The span becomes that of the box on the axis.
+MIXFUSE_HD inline void set_span(Box& box, int axis, Span span) {
+  for (int k = 0; k < 3; ++k) {
+    box.lo[k] = k == axis ? span.lo : box.lo[k];
+    box.hi[k] = k == axis ? span.hi : box.hi[k];
   }
-  return empty ? Box{} : box;
 }
 
 MIXFUSE_HD inline bool is_empty(Box const& box, int axes) {
   bool empty = false;
-  for (int axis = 0; axis < axes; ++axis) empty = empty || box.lo[axis] == box.hi[axis];
+  for (int k = 0; k < 3; ++k) empty = empty || (k < axes && box.lo[k] == box.hi[k]);
   return empty;
 }
 
 /// Share of the pixels that stay the sample's own.
 MIXFUSE_HD inline float own_share(Box const& box, std::int32_t const* spatial, int axes) {
   std::uint64_t all = 1, pasted = 1;
-  for (int axis = 0; axis < axes; ++axis) {
-    all *= static_cast<std::uint64_t>(spatial[axis]);
-    pasted *= static_cast<std::uint64_t>(box.hi[axis] - box.lo[axis]);
+  for (int k = 0; k < 3; ++k) {
+    if (k >= axes) break;
+    all *= static_cast<std::uint64_t>(spatial[k]);
+    pasted *= static_cast<std::uint64_t>(box.hi[k] - box.lo[k]);
   }
   return exact_share(all - pasted, all);
 }
 
-/// The policy drawn at `index`, or none: identity, switched off, or the gate is closed.
-MIXFUSE_HD inline Policy const* draw_policy(PlanJob const& job, std::uint64_t index) {
-  if (words_of(job, index, Purpose::gate).w[0] >= job.gate) return nullptr;
-  std::uint32_t const word = words_of(job, index, Purpose::policy).w[0];
-  for (int k = 0; k < job.policies; ++k) {
-    if (word < job.policy[k].below) {
-      return job.policy[k].kind == Policy::Kind::identity ? nullptr : &job.policy[k];
+/// Sides from the drawn share of the partner, or drawn themselves, then places.
+MIXFUSE_HD inline Box draw_box(Drawing const& from, Policy const& policy, std::uint64_t index,
+                               float partner_share) {
+  PlanJob const& job = from.job;
+  Box box{};
+  Words places{}, sides{};
+  for (int axis = 0; axis < job.axes; ++axis) {
+    bool const drawn_sides = policy.boxes == Boxes::Kind::min_max;
+    bool const second = axis % 2 != 0;  // of the two axes that share a block of words
+    if (!second) {
+      std::uint32_t const block = static_cast<std::uint32_t>(axis / 2);
+      places = words_of(from, index, Purpose::box_place, block);
+      if (drawn_sides) sides = words_of(from, index, Purpose::box_side, block);
     }
+    std::int32_t const length = job.spatial[axis];
+    std::int32_t side;
+    if (drawn_sides) {
+      std::int32_t const lo = policy.side_lo[axis];
+      std::uint32_t const count = static_cast<std::uint32_t>(policy.side_hi[axis] - lo) + 1;
+      side = lo + static_cast<std::int32_t>(below(count, second ? sides.w[2] : sides.w[0],
+                                                  second ? sides.w[3] : sides.w[1]));
+    } else {
+      side = box_side(partner_share, length, job.axes);
+    }
+    set_span(box, axis,
+             place(policy.boxes, side, length, second ? places.w[2] : places.w[0],
+                   second ? places.w[3] : places.w[1]));
+  }
+  return is_empty(box, job.axes) ? Box{} : box;
+}
+
+/// The policy drawn at `index`, or none: identity, switched off, or the gate is closed.
+MIXFUSE_HD inline Policy const* draw_policy(Drawing const& from, std::uint64_t index) {
+  if (words_of(from, index, Purpose::gate).w[0] >= from.gate) return nullptr;
+  std::uint32_t const word = words_of(from, index, Purpose::policy).w[0];
+  for (int k = 0; k < from.job.policies; ++k) {
+    Policy const& policy = from.policy[k];
+    if (word < policy.below) return policy.kind == Policy::Kind::identity ? nullptr : &policy;
   }
   return nullptr;
 }
 
 /// A sample's row: the only place where methods differ. Partner -1 is a given one that was out of
 /// range: the sample stays unmixed.
-MIXFUSE_HD inline Row draw_row(PlanJob const& job, std::int32_t sample, std::int32_t partner) {
+MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
+  PlanJob const& job = from.job;
   Row row;
   row.partner = partner < 0 ? sample : partner;
   row.flip =
-      words_of(job, job.draw.first + static_cast<std::uint64_t>(sample), Purpose::flip).w[0] <
-              job.flip
+      words_of(from, from.draw.first + static_cast<std::uint64_t>(sample), Purpose::flip).w[0] <
+              from.flip
           ? 1
           : 0;
   if (partner < 0) return row;
 
-  std::uint64_t const index = drawn_at(job, sample, partner);
-  Policy const* const policy = draw_policy(job, index);
+  std::uint64_t const index = drawn_at(from, sample, partner);
+  Policy const* const policy = draw_policy(from, index);
   if (policy == nullptr) return row;
 
   Weight weight = draw_beta(policy->law, [&](std::uint32_t block) {
-    return words_of(job, index, Purpose::lambda, block);
+    return words_of(from, index, Purpose::lambda, block);
   });
   bool const own_larger = weight.own > weight.partner;
   if ((policy->fold == Fold::own && !own_larger) || (policy->fold == Fold::partner && own_larger)) {
@@ -183,7 +209,7 @@ MIXFUSE_HD inline Row draw_row(PlanJob const& job, std::int32_t sample, std::int
     row.outside = row.inside = row.label = weight.own;
     return row;
   }
-  row.box = draw_box(job, *policy, index, weight.partner);
+  row.box = draw_box(from, *policy, index, weight.partner);
   row.inside = 0.0f;
   if (!is_empty(row.box, job.axes)) row.label = own_share(row.box, job.spatial, job.axes);
   return row;
