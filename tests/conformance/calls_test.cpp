@@ -6,6 +6,7 @@
 #include "tests/support/allocations.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
+#include "tests/support/values.hpp"
 
 namespace mixfuse::test {
 namespace {
@@ -67,6 +68,35 @@ TEST_F(Calls, EachArrowIsOneLaunch) {
   count([&] { label_into(t.targets.view(), t.labels, {}, t.plan, t.place.queue); }, 1);
   count([&] { mix_in_place(t.out, t.plan, t.place.queue); }, 1);
   count([&] { step_in_place({t.out, t.targets.view()}, t.labels, {}, t.plan, t.place.queue); }, 1);
+}
+
+TEST_F(Calls, AMixersStepIsTwoLaunchesToo) {
+  for (std::int64_t const samples : {1, 2, 33, 4096}) {
+    Training t(samples);
+    Mixer mixer(t.spec, {1}, samples, t.place.device, t.place.queue);
+    Targets const targets = t.targets.view();
+    count([&] { mixer({t.out, targets}, {t.images, t.labels, {}, {}}, t.place.queue); }, 2);
+    count([&] { mixer.in_place({t.out, targets}, t.labels, {}, t.place.queue); }, 2);
+  }
+  Training none(0);
+  Mixer mixer(none.spec, {1}, 9, none.place.device, none.place.queue);
+  Targets const targets = none.targets.view();
+  count(
+      [&] {
+        mixer({none.out, targets}, {none.images, none.labels, {}, {}}, none.place.queue);
+      },
+      1);  // which advances the step
+  count([&] { mixer.set_draw({1, 2, 3}, none.place.queue); }, 1);
+}
+
+TEST_F(Calls, ALiveDrawAndItsScheduleCostNothingMore) {
+  Training t(33);
+  Values<Draw> const draw(t.place, {{1, 2, 3}});
+  Values<Beta> const weights(t.place, {{1, 2}});
+  Values<float> const shares(t.place, {0.5f});
+  Schedule const schedule{weights.data(), shares.data(), shares.data()};
+  count([&] { plan_into(t.plan, t.spec, t.extents, Live(draw.data(), schedule), t.place.queue); },
+        1);
 }
 
 TEST_F(Calls, ABadIdCostsNoCopyAndNoWait) {
