@@ -39,7 +39,8 @@ MixJob job_of(TensorView const& out, ConstTensorView const& own, ConstTensorView
   job.permutation = state.traits.permutation;
   job.boxes = state.traits.boxes;
   job.flips = state.traits.flips;
-  job.runs = {job.samples, job.samples};
+  Runs const whole{job.samples, job.samples};
+  job.runs = state.traits.runs.size > 0 ? state.traits.runs : whole;
   return job;
 }
 

@@ -181,6 +181,19 @@ RowTraits traits_of(Spec const& spec) {
   return traits;
 }
 
+/// Where cycles surely end: with a group, and after every two positions where samples are matched.
+Runs runs_of(Spec const& spec, std::int64_t samples, std::uint64_t first) {
+  constexpr std::int64_t several = 8;  // as many as a thread reads ahead
+  Runs runs{samples, samples};
+  if (spec.group > 0) {
+    auto const into = static_cast<std::int64_t>(first % static_cast<std::uint64_t>(spec.group));
+    runs = {std::min(spec.group - into, samples), spec.group};
+  }
+  bool const matched = spec.pairing == Pairing::pairs || spec.pairing == Pairing::reverse;
+  bool const even = spec.group == 0 || (runs.first % 2 == 0 && runs.size % 2 == 0);
+  return matched && even ? Runs{several, several} : runs;
+}
+
 /// All but where the draw comes from.
 PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
                  Schedule const& schedule) {
@@ -237,6 +250,7 @@ PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batc
   PlanCall call = call_of(state, spec, batch, Schedule{});
   check_draw(draw, batch.samples);
   call.job.draw = draw;
+  call.traits.runs = runs_of(spec, batch.samples, draw.first);
   return call;
 }
 
@@ -482,6 +496,7 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
     traits.boxes = traits.boxes || rows[i].inside != rows[i].outside;
   }
   traits.permutation = is_permutation(rows, batch.samples);
+  traits.runs = {batch.samples, batch.samples};
   auto const order =
       traits.permutation ? cycle_order(rows, batch.samples) : partner_order(rows, batch.samples);
   auto const count = static_cast<std::size_t>(batch.samples);

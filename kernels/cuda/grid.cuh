@@ -105,6 +105,14 @@ __device__ inline void wait_for_the_kernel_before() {
 #endif
 }
 
+/// All blocks have begun: the next kernel's may take their places and wait, if its launch allows
+/// it.
+__device__ inline void let_the_kernel_after_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 enum class Start { after_the_kernel_before, beside_the_kernel_before };
 
 /// Reports the launch itself, so that an error which was pending before stays the caller's.

@@ -71,12 +71,8 @@ __device__ void write_draws(Row& to, Row const& row) {
 
 __device__ void write_link(Drawing const& from, maths::Link link, std::int32_t at) {
   PlanJob const& job = from.job;
-  bool const bad = link.partner < 0;
-  job.rows[link.sample].partner = bad ? link.sample : link.partner;
+  job.rows[link.sample].partner = link.partner < 0 ? link.sample : link.partner;
   job.order[at] = link.entry;
-  if (bad) {
-    raise(job.header, from.draw.step, maths::error_mark(ErrorWord::Code::partner, link.sample));
-  }
 }
 
 /// Entries of a sorted word.
@@ -194,6 +190,7 @@ __host__ __device__ std::int64_t blocks_of(std::int64_t samples, std::int64_t bl
 /// row's draw depends on its partner, the block that found the partner goes on to draw it.
 __global__ void __launch_bounds__(threads)
     plan_kernel(__grid_constant__ PlanJob const job, std::int32_t const padded) {
+  let_the_kernel_after_start();
   extern __shared__ std::uint64_t memory[];
   __shared__ Policy made[max_policies];
   Drawing const from = settle(job, made);
@@ -221,6 +218,9 @@ __global__ void __launch_bounds__(threads)
       if (!sorted) {
         maths::Group const group = maths::group_at(from, maths::group_of(from, at));
         link = maths::unsorted_link(from, group, at - group.start);
+        if (link.partner < 0) {  // given
+          raise(job.header, from.draw.step, maths::error_mark(ErrorWord::Code::partner, at));
+        }
         write_link(from, link, at);
       }
       write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
