@@ -32,6 +32,13 @@ MIXFUSE_HD inline bool is_bad(LabelJob const& job, std::int64_t id) {
   return !is_ignored(job, id) && (id < 0 || id >= job.classes);
 }
 
+/// Smoothed one-hot value of column k. Columns are compared with the id, never indexed by it, so
+/// that a bad one cannot reach outside.
+MIXFUSE_HD inline float one_hot(LabelJob const& job, std::int64_t id, std::int64_t column) {
+  if (is_ignored(job, id) || is_bad(job, id)) return 0.0f;
+  return id == column ? job.on : job.off;
+}
+
 /// An element of label rows, f32 or narrower, bool included.
 MIXFUSE_HD inline float load_value(Matrix<void const> const& rows, std::int64_t at) {
   switch (rows.dtype) {
@@ -71,8 +78,7 @@ MIXFUSE_HD inline float label_weight(LabelJob const& job, Row const& row, std::i
   return !job.second && row.partner == sample ? 1.0f : row.label;
 }
 
-/// The dense targets of a row of class ids: one of four values. Columns are compared with the ids,
-/// never indexed by them, so that a bad one cannot reach outside.
+/// The dense targets of a row of class ids: one of four values.
 struct OneHots {
   std::int64_t own, partner;
   float neither, at_own, at_partner, at_both;
@@ -87,10 +93,10 @@ MIXFUSE_HD inline OneHots one_hots(LabelJob const& job, Row const& row, std::int
   OneHots hots;
   hots.own = load_id(job.own, sample);
   hots.partner = load_id(job.partners, row.partner);
-  auto const counts = [&](std::int64_t id) { return !is_ignored(job, id) && !is_bad(job, id); };
-  bool const own = counts(hots.own), partner = counts(hots.partner);
-  float const own_on = own ? job.on : 0.0f, own_off = own ? job.off : 0.0f;
-  float const partner_on = partner ? job.on : 0.0f, partner_off = partner ? job.off : 0.0f;
+  float const own_on = one_hot(job, hots.own, hots.own),
+              own_off = one_hot(job, hots.own, ~hots.own);
+  float const partner_on = one_hot(job, hots.partner, hots.partner);
+  float const partner_off = one_hot(job, hots.partner, ~hots.partner);
   float const l = label_weight(job, row, sample);
   hots.neither = mixed(l, own_off, partner_off);
   hots.at_own = mixed(l, own_on, partner_off);

@@ -85,19 +85,22 @@ TEST_F(InPlace, DrawnPlansOfEveryPairingEqualOutOfPlace) {
   for (Pairing const pairing :
        {Pairing::permutation, Pairing::cycle, Pairing::pairs, Pairing::reverse, Pairing::roll}) {
     for (std::int64_t const samples : {1, 2, 7, 64}) {
-      for (std::int64_t const group : {0, 4}) {
-        Array const images = tagged(DType::f32, {samples, 1, 4, 5});
-        Spec spec = cutmix_spec();
-        spec.policies.push_back({Mixup{}, 0.5f});
-        spec.policies[0].probability = 0.5f;
-        spec.pairing = pairing;
-        spec.group = group;
-        spec.flip = 0.5f;
-        Place const place = here();
-        Plan plan = make_plan(place, spec, extents_of_array(images), {9, 8, 3});
-        Tensor const inout(place, images);
-        mix_in_place(inout, plan, place.queue);
-        expect_mixed(inout.read(), images, nullptr, read_rows(plan, place.queue));
+      // Groups of odd sizes, and cut at the first sample to odd ones, end where no pair does.
+      for (std::int64_t const group : {0, 4, 5, 6}) {
+        for (std::uint64_t const first : {3u, 4u}) {
+          Array const images = tagged(DType::f32, {samples, 1, 4, 8});
+          Spec spec = cutmix_spec();
+          spec.policies.push_back({Mixup{}, 0.5f});
+          spec.policies[0].probability = 0.5f;
+          spec.pairing = pairing;
+          spec.group = group;
+          spec.flip = first == 3 ? 0.5f : 0.0f;
+          Place const place = here();
+          Plan plan = make_plan(place, spec, extents_of_array(images), {9, 8, first});
+          Tensor const inout(place, images);
+          mix_in_place(inout, plan, place.queue);
+          expect_mixed(inout.read(), images, nullptr, read_rows(plan, place.queue));
+        }
       }
     }
   }
