@@ -60,15 +60,16 @@ std::size_t workspace_bytes(std::int64_t capacity) {
 }
 
 void plan(PlanJob const& job, int threads) {
-  Drawing from = maths::live_drawing(job);
+  Draw const draw = job.live != nullptr ? *job.live : job.draw;
+  Drawing from = maths::live_drawing(job, draw);
   Policy policies[max_policies];
   if (maths::schedules_policies(job)) {
     FloatMode const mode;
     for (int k = 0; k < job.policies; ++k) maths::schedule_policy(policies[k], job, k);
     from.policy = policies;
   }
-  std::uint64_t const mark = maths::live_mark(job);
-  if (job.live != nullptr) maths::advance(*job.live);
+  std::uint64_t const mark = maths::live_mark(job, draw);
+  if (job.live != nullptr) *job.live = maths::next(draw);
   if (job.samples == 0) return;
 
   job.header->step = from.draw.step;

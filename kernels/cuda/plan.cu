@@ -29,11 +29,19 @@ using maths::Drawing;
 constexpr std::int32_t block_sort_limit = 4096;
 constexpr int threads = 512;
 
+/// The step is read as it is in memory, where a block that comes last writes it.
+__device__ Draw read_draw(PlanJob const& job) {
+  if (job.live == nullptr) return job.draw;
+  auto const& step = const_cast<std::uint64_t const volatile&>(job.live->step);
+  return {job.live->seed, step, job.live->first};
+}
+
 /// Reads the draw, and has it advanced once every block has; makes the schedule's laws, in `made`,
 /// once a block, since one costs more than a thread's draws.
 __device__ Drawing settle(PlanJob const& job, Policy* made) {
-  Drawing from = maths::live_drawing(job);
   bool const first_thread = threadIdx.x == 0;
+  Draw const draw = read_draw(job);
+  Drawing from = maths::live_drawing(job, draw);
   if (blockIdx.x == 0 && first_thread && job.samples > 0) job.header->step = from.draw.step;
   if (job.live == nullptr) return from;
 
@@ -46,15 +54,17 @@ __device__ Drawing settle(PlanJob const& job, Policy* made) {
   }
   // The last block, since the first ones sort.
   if (blockIdx.x == gridDim.x - 1 && first_thread) {
-    if (std::uint64_t const mark = maths::live_mark(job)) raise(job.header, from.draw.step, mark);
+    if (std::uint64_t const mark = maths::live_mark(job, draw)) {
+      raise(job.header, from.draw.step, mark);
+    }
   }
   __syncthreads();
   if (first_thread) {
     __threadfence();
     if (atomicAdd(&job.header->read, 1u) == gridDim.x - 1) {
       job.header->read = 0;
-      __threadfence();
-      maths::advance(*job.live);
+      auto* const step = reinterpret_cast<unsigned long long*>(&job.live->step);
+      atomicExch(step, maths::next(draw).step);
     }
   }
   return from;
@@ -82,35 +92,75 @@ struct Word {
   __device__ std::int32_t operator[](std::int32_t k) const { return start + samples[k]; }
 };
 
-/// Bitonic, of a power of two of keys and samples.
-__device__ void sort(std::uint64_t* keys, std::uint16_t* samples, std::int32_t padded) {
-  for (std::int32_t width = 2; width <= padded; width *= 2) {
-    for (std::int32_t apart = width / 2; apart > 0; apart /= 2) {
-      for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < padded / 2;
-           i += static_cast<std::int32_t>(blockDim.x)) {
-        std::int32_t const a = 2 * i - (i & (apart - 1));
-        std::int32_t const b = a + apart;
-        maths::Keyed const at_a{keys[a], samples[a]}, at_b{keys[b], samples[b]};
-        bool const rising = (a & width) == 0;
-        if (maths::comes_before(at_b, at_a) == rising) {
-          keys[a] = at_b.key, samples[a] = static_cast<std::uint16_t>(at_b.sample);
-          keys[b] = at_a.key, samples[b] = static_cast<std::uint16_t>(at_a.sample);
-        }
-      }
-      // Up to 32 apart, the pairs of a warp stay in 64 entries of its own.
-      std::int32_t const next = apart > 1 ? apart / 2 : width;
-      if (apart > 32 || next > 32) {
-        __syncthreads();
-      } else {
-        __syncwarp();
-      }
-    }
-  }
-  __syncthreads();
-}
-
 constexpr int warp = 32;
 constexpr unsigned all_lanes = 0xffffffff;
+
+/// The entry that a bitonic step leaves in this lane, of its own and the one `apart` lanes away.
+__device__ maths::Keyed exchanged(maths::Keyed own, int apart, bool rising) {
+  maths::Keyed const other{__shfl_xor_sync(all_lanes, own.key, apart),
+                           __shfl_xor_sync(all_lanes, own.sample, apart)};
+  bool const lower = (static_cast<int>(threadIdx.x) & apart) == 0;
+  return maths::comes_before(other, own) == (lower == rising) ? other : own;
+}
+
+/// Bitonic, of a power of two, at least 64, of keys and samples. What is exchanged up to 32 apart
+/// stays in 64 entries that a warp holds, two a lane.
+struct Sort {
+  std::uint64_t* keys;
+  std::uint16_t* samples;
+  std::int32_t padded;
+
+  __device__ maths::Keyed load(std::int32_t k) const { return {keys[k], samples[k]}; }
+  __device__ void store(std::int32_t k, maths::Keyed const& entry) const {
+    keys[k] = entry.key;
+    samples[k] = static_cast<std::uint16_t>(entry.sample);
+  }
+
+  /// The steps up to 32 apart of these widths.
+  __device__ void in_warps(std::int32_t width, std::int32_t last) const {
+    std::int32_t const lane = static_cast<std::int32_t>(threadIdx.x) % warp;
+    std::int32_t const first = 2 * (static_cast<std::int32_t>(threadIdx.x) - lane) + lane;
+    for (std::int32_t k = first; k < padded; k += 2 * static_cast<std::int32_t>(blockDim.x)) {
+      maths::Keyed a = load(k), b = load(k + warp);
+      for (std::int32_t w = width; w <= last; w *= 2) {
+        bool const a_rises = (k & w) == 0, b_rises = ((k + warp) & w) == 0;
+        if (w > warp && maths::comes_before(b, a) == a_rises) {
+          maths::Keyed const lesser = b;
+          b = a;
+          a = lesser;
+        }
+        for (int apart = min(w, warp) / 2; apart > 0; apart /= 2) {
+          a = exchanged(a, apart, a_rises);
+          b = exchanged(b, apart, b_rises);
+        }
+      }
+      store(k, a);
+      store(k + warp, b);
+    }
+    __syncthreads();
+  }
+
+  __device__ void across_warps(std::int32_t width, std::int32_t apart) const {
+    for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < padded / 2;
+         i += static_cast<std::int32_t>(blockDim.x)) {
+      std::int32_t const k = 2 * i - (i & (apart - 1));
+      maths::Keyed const a = load(k), b = load(k + apart);
+      if (maths::comes_before(b, a) == ((k & width) == 0)) {
+        store(k, b);
+        store(k + apart, a);
+      }
+    }
+    __syncthreads();
+  }
+
+  __device__ void operator()() const {
+    in_warps(2, 2 * warp);
+    for (std::int32_t width = 4 * warp; width <= padded; width *= 2) {
+      for (std::int32_t apart = width / 2; apart > warp; apart /= 2) across_warps(width, apart);
+      in_warps(width, width);
+    }
+  }
+};
 
 /// The least of this and the lanes before.
 __device__ std::int32_t running_least(std::int32_t value) {
@@ -168,7 +218,7 @@ __device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_
     samples[k] = static_cast<std::uint16_t>(here ? k : 0xffff);
   }
   __syncthreads();
-  sort(memory, samples, padded);
+  Sort{memory, samples, padded}();
 
   Word const word{samples, group.start};
   auto* const inside = reinterpret_cast<std::int32_t*>(memory);  // the keys have done their work
@@ -264,7 +314,7 @@ struct Workspace {
 
 __global__ void __launch_bounds__(threads)
     keys_kernel(__grid_constant__ PlanJob const job, Item* const items) {
-  Drawing const from = maths::live_drawing(job);
+  Drawing const from = maths::live_drawing(job, read_draw(job));
   std::int64_t const stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < job.samples;
        i += stride) {
@@ -369,9 +419,9 @@ int plan(PlanJob const& job, CUstream_st* stream) {
   std::int64_t const largest =
       job.group == 0 ? job.samples : std::min<std::int64_t>(job.group, job.samples);
   if (sorted && largest > block_sort_limit) return plan_device_wide(job, stream);
-  std::int32_t padded = 2;
+  std::int32_t padded = 2 * warp;
   while (sorted && padded < largest) padded *= 2;
-  Shape const shape = shape_for(sorted ? std::clamp(padded / 2, 32, threads) : 128, [&](int block) {
+  Shape const shape = shape_for(sorted ? std::min(padded / 2, threads) : 128, [&](int block) {
     return (sorted ? groups_to_sort(job) : 0) + blocks_of(job.samples, block);
   });
   std::size_t const shared =

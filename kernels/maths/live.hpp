@@ -81,18 +81,17 @@ MIXFUSE_HD inline bool schedules_policies(PlanJob const& job) {
   return job.schedule.weights != nullptr || job.schedule.probabilities != nullptr;
 }
 
-/// A job with a live draw, and the probability that is scheduled. What has no legal draw is neither
-/// mixed nor flipped.
-MIXFUSE_HD inline Drawing live_drawing(PlanJob const& job) {
+/// A job with the draw that was read, and the probability that is scheduled. What has no legal draw
+/// is neither mixed nor flipped.
+MIXFUSE_HD inline Drawing live_drawing(PlanJob const& job, Draw draw) {
   Drawing from(job);
-  if (job.live == nullptr) return from;
-  from.draw = *job.live;
+  from.draw = draw;
   if (job.schedule.probability != nullptr) {
     double const probability = static_cast<double>(*job.schedule.probability);
     from.gate = is_probability(probability) ? words_below(probability) : 0;
   }
-  if (!is_step(from.draw) || !fits(from.draw, job.samples)) {
-    if (!is_step(from.draw)) from.draw.step = index_limit;
+  if (!is_step(draw) || !fits(draw, job.samples)) {
+    if (!is_step(draw)) from.draw.step = index_limit;
     from.draw.first = 0;
     from.gate = from.flip = 0;
   }
@@ -100,11 +99,11 @@ MIXFUSE_HD inline Drawing live_drawing(PlanJob const& job) {
 }
 
 /// The error in what lives on the device, or 0.
-MIXFUSE_HD inline std::uint64_t live_mark(PlanJob const& job) {
+MIXFUSE_HD inline std::uint64_t live_mark(PlanJob const& job, Draw draw) {
   using Code = ErrorWord::Code;
   if (job.live == nullptr || job.samples == 0) return 0;
   Schedule const& schedule = job.schedule;
-  if (!is_step(*job.live) || !fits(*job.live, job.samples)) return error_mark(Code::draw, 0);
+  if (!is_step(draw) || !fits(draw, job.samples)) return error_mark(Code::draw, 0);
   if ((schedule.probability != nullptr &&
        !is_probability(static_cast<double>(*schedule.probability))) ||
       (schedule.probabilities != nullptr && !is_legal(scheduled_shares(job, 0)))) {
@@ -117,9 +116,10 @@ MIXFUSE_HD inline std::uint64_t live_mark(PlanJob const& job) {
   return 0;
 }
 
-/// After all have read it. A step at its end stays there.
-MIXFUSE_HD inline void advance(Draw& live) {
-  if (is_step(live)) ++live.step;
+/// What a draw advances to. A step at its end stays there.
+MIXFUSE_HD inline Draw next(Draw draw) {
+  if (is_step(draw)) ++draw.step;
+  return draw;
 }
 
 }  // namespace mixfuse::maths

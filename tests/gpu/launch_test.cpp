@@ -15,6 +15,7 @@
 #include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
+#include "tests/support/values.hpp"
 
 namespace mixfuse::test {
 namespace {
@@ -70,6 +71,38 @@ TEST_P(LaunchEach, DeviceWideSortsAreTheSameBits) {
   auto const expected = drawn_rows(on_cpu(), spec, batch, {5, 6, 3});
   Forced const forced(GetParam().block, GetParam().grid);
   EXPECT_EQ(drawn_rows(here(), spec, batch, {5, 6, 3}), expected);
+}
+
+TEST_P(LaunchEach, LiveDrawsAreTheSameBitsAndAdvanceOnce) {
+  Place const place = here();
+  Values<Beta> const weights(place, {{2, 2}, {0.3f, 1}});
+  Values<float> const shares(place, {0.25f, 0.75f}), probability(place, {0.9f});
+  for (Pairing const pairing : {Pairing::permutation, Pairing::pairs, Pairing::roll}) {
+    for (auto const& [samples, group] :
+         {std::pair{300, 0}, {300, 7}, {300, 64}, {4100, 0}, {0, 7}}) {
+      if (samples > 300 && pairing != Pairing::permutation) continue;
+      Extents const batch = image(samples, 9, 7);
+      Spec spec = busy_spec(pairing, group);
+      if (pairing == Pairing::pairs) spec.granularity = Granularity::pair;
+      Spec scheduled = spec;
+      scheduled.policies = {{CutMix{{2, 2}}, 0.25f}, {Mixup{{0.3f, 1}}, 0.75f}};
+      scheduled.probability = 0.9f;
+      Draw draw{5, 6, 3};
+      Values<Draw> const draws(place, {draw});
+      Plan plan(samples, place.device, place.queue);
+      for (int n = 0; n < 2; ++n, ++draw.step) {
+        auto const expected = drawn_rows(on_cpu(), scheduled, batch, draw);
+        Forced const forced(GetParam().block, GetParam().grid);
+        plan_into(plan, spec, batch,
+                  Live(draws.data(), {weights.data(), shares.data(), probability.data()}),
+                  place.queue);
+        ASSERT_EQ(read_rows(plan, place.queue), expected)
+            << static_cast<int>(pairing) << ", group " << group;
+        ASSERT_EQ(draws.get()[0].step, draw.step + 1);
+      }
+      EXPECT_FALSE(error_of(plan, place));
+    }
+  }
 }
 
 class LaunchOnce : public OnDevice {};

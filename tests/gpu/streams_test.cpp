@@ -9,6 +9,7 @@
 
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
+#include "tests/support/values.hpp"
 
 namespace mixfuse::test {
 namespace {
@@ -25,39 +26,131 @@ struct Stream {
 
 class Capture : public OnDeviceWith<cudaStreamCaptureMode> {};
 
-// Seed and step come from the host here, so each replay gives the captured draw again.
-TEST_P(Capture, AReplayedStepEqualsTheEagerOne) {
-  Array const images = tagged(DType::f32, {6, 3, 5, 7});
-  Array const labels = ids(DType::i64, {0, 1, 2, 3, 0, 1});
-  Spec const spec = mixup_spec(0.4f);
-  Extents const extents = extents_of_array(images);
-  Stream const own;
-  Queue const queue = Queue::cuda(own.stream);
+/// A step of six samples, captured once and replayed.
+struct Captured {
+  Captured() {
+    EXPECT_EQ(cudaStreamSynchronize(test_queue().stream()), cudaSuccess);  // uploads
+  }
+  ~Captured() {
+    cudaGraphExecDestroy(executable);
+    cudaGraphDestroy(graph);
+  }
+  Captured(Captured const&) = delete;
+  Captured& operator=(Captured const&) = delete;
 
-  Tensor const in(here(), images), classes(here(), labels);
-  Tensor out(here(), DType::f32, images.shape), targets(here(), DType::f32, {6, 4});
-  Plan plan(6, test_device(), queue);
-  ASSERT_EQ(cudaStreamSynchronize(own.stream), cudaSuccess);
-
-  cudaGraph_t graph = nullptr;
-  ASSERT_EQ(cudaStreamBeginCapture(own.stream, GetParam()), cudaSuccess);
-  plan_into(plan, spec, extents, {3, 4, 5}, queue);
-  step_into({out.view(), targets.view()}, {in.view(), classes.view()}, plan, queue);
-  ASSERT_EQ(cudaStreamEndCapture(own.stream, &graph), cudaSuccess);
-  cudaGraphExec_t executable = nullptr;
-  ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
-  for (int replay = 0; replay < 3; ++replay) {
+  template <class Work>
+  void capture(cudaStreamCaptureMode mode, Work const& work) {
+    ASSERT_EQ(cudaStreamSynchronize(own.stream), cudaSuccess);
+    ASSERT_EQ(cudaStreamBeginCapture(own.stream, mode), cudaSuccess);
+    work();
+    ASSERT_EQ(cudaStreamEndCapture(own.stream, &graph), cudaSuccess);
+    ASSERT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+  }
+  void replay() {
     out.write(Array(DType::f32, images.shape));
     ASSERT_EQ(cudaGraphLaunch(executable, own.stream), cudaSuccess);
     ASSERT_EQ(cudaStreamSynchronize(own.stream), cudaSuccess);
-    Plan cpu_plan = make_plan(on_cpu(), spec, extents, {3, 4, 5});
+  }
+  void expect(Spec const& spec, Draw draw) const {
+    Plan plan = make_plan(on_cpu(), spec, extents, draw);
     auto const expected =
-        step_at(on_cpu(), {images}, {labels}, cpu_plan, same_as(images), Target::dense, 4);
+        step_at(on_cpu(), {images}, {labels}, plan, same_as(images), Target::dense, 4);
     expect_same(out.read(), expected.images, "images");
     expect_same(targets.read(), expected.targets.dense(), "targets");
   }
-  cudaGraphExecDestroy(executable);
-  cudaGraphDestroy(graph);
+
+  Array images = tagged(DType::f32, {6, 3, 5, 7});
+  Array labels = ids(DType::i64, {0, 1, 2, 3, 0, 1});
+  Extents extents = extents_of_array(images);
+  Stream own;
+  Queue queue = Queue::cuda(own.stream);
+  Tensor in{here(), images}, classes{here(), labels};
+  Tensor out{here(), DType::f32, images.shape}, targets{here(), DType::f32, {6, 4}};
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+};
+
+TEST_P(Capture, ADrawFromTheHostIsTheSameInEachReplay) {
+  Captured step;
+  Spec const spec = mixup_spec(0.4f);
+  Plan plan(6, test_device(), step.queue);
+  step.capture(GetParam(), [&] {
+    plan_into(plan, spec, step.extents, {3, 4, 5}, step.queue);
+    step_into({step.out, step.targets.view()}, {step.in, step.classes}, plan, step.queue);
+  });
+  for (int n = 0; n < 3; ++n) {
+    step.replay();
+    step.expect(spec, {3, 4, 5});
+  }
+}
+
+TEST_P(Capture, ReplayNOfAMixersStepIsTheEagerStepN) {
+  Captured step;
+  Spec spec = cutmix_spec();
+  spec.policies[0].probability = 0.5f;
+  spec.policies.push_back({Mixup{{0.4f, 0.4f}}, 0.5f});
+  spec.flip = 0.5f;
+  Mixer mixer(spec, {3, 0, 5}, 8, test_device(), step.queue);
+  step.capture(GetParam(), [&] {
+    mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
+  });
+  for (std::uint64_t n = 0; n < 10; ++n) {
+    step.replay();
+    step.expect(spec, {3, n, 5});
+  }
+  EXPECT_EQ(mixer.read_draw(step.queue).step, 10u);
+  mixer.set_draw({7, 100, 5}, step.queue);
+  step.replay();
+  step.expect(spec, {7, 100, 5});
+}
+
+TEST_P(Capture, AReplayedStepFollowsItsSchedule) {
+  Captured step;
+  Spec spec = mixup_spec(0.4f);
+  Values<Draw> const draw(here(), {{3, 0, 5}});
+  Values<Beta> weights(here(), {{1, 1}});
+  Values<float> probability(here(), {1});
+  Plan plan(6, test_device(), step.queue);
+  step.capture(GetParam(), [&] {
+    plan_into(plan, spec, step.extents,
+              Live(draw.data(), {weights.data(), nullptr, probability.data()}), step.queue);
+    step_into({step.out, step.targets.view()}, {step.in, step.classes}, plan, step.queue);
+  });
+  std::uint64_t n = 0;
+  for (Beta const weight : {Beta{1, 1}, Beta{0.2f, 3}, Beta{0, 0}, Beta{8, 8}}) {
+    for (float const share : {1.0f, 0.5f}) {
+      weights.set({weight});
+      probability.set({share});
+      step.replay();
+      spec.policies[0].policy = Mixup{weight};
+      spec.probability = share;
+      step.expect(spec, {3, n++, 5});
+    }
+  }
+}
+
+TEST_P(Capture, ADeviceWideSortIsReplayedToo) {
+  Captured step;
+  Spec const spec = mixup_spec(0.4f);
+  Extents const extents = image(4200, 3, 3);
+  Values<Draw> const draw(here(), {{3, 4, 5}});
+  Plan plan(4200, test_device(), step.queue);
+  step.capture(GetParam(), [&] { plan_into(plan, spec, extents, Live(draw.data()), step.queue); });
+  for (std::uint64_t n = 0; n < 3; ++n) {
+    step.replay();
+    ASSERT_EQ(read_rows(plan, step.queue), drawn_rows(on_cpu(), spec, extents, {3, 4 + n, 5}));
+  }
+}
+
+TEST_P(Capture, ADrawThatIsSetInACaptureIsSetByEachReplay) {
+  Captured step;
+  Mixer mixer(mixup_spec(), {3, 0, 5}, 6, test_device(), step.queue);
+  step.capture(GetParam(), [&] { mixer.set_draw({1, 2, 3}, step.queue); });
+  mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
+  EXPECT_EQ(mixer.read_draw(step.queue).step, 1u);
+  step.replay();
+  EXPECT_EQ(mixer.read_draw(step.queue).step, 2u);
+  EXPECT_EQ(mixer.read_draw(step.queue).seed, 1u);
 }
 
 // What would allocate or wait is refused, and the capture goes on.
@@ -66,12 +159,15 @@ TEST_P(Capture, WhatAllocatesOrWaitsIsRefusedAndTheCaptureStaysValid) {
   Queue const queue = Queue::cuda(own.stream);
   Extents const extents = image(4, 3, 3);
   Plan plan(4, test_device(), queue);
+  Mixer const mixer(mixup_spec(), {}, 4, test_device(), queue);
   auto const rows = drawn_rows(on_cpu(), mixup_spec(), extents, {});
   cudaGraph_t graph = nullptr;
   ASSERT_EQ(cudaStreamBeginCapture(own.stream, GetParam()), cudaSuccess);
   EXPECT_THROW(Plan(4, test_device(), queue), unsupported);
   EXPECT_THROW(plan_into(plan, rows.data(), extents, {}, queue), unsupported);
   EXPECT_THROW(static_cast<void>(read_rows(plan, queue)), unsupported);
+  EXPECT_THROW(static_cast<void>(mixer.read_draw(queue)), unsupported);
+  EXPECT_THROW(Mixer(mixup_spec(), {}, 4, test_device(), queue), unsupported);
   plan_into(plan, mixup_spec(), extents, {}, queue);
   EXPECT_EQ(cudaStreamEndCapture(own.stream, &graph), cudaSuccess);
   cudaGraphDestroy(graph);
@@ -140,7 +236,10 @@ TEST_F(Streams, CheckedModeRefusesHostPointersByName) {
   TensorView host = out.view();
   Array pageable(DType::f32, images.shape);
   host.data = pageable.bytes.data();
+  Draw in_host_memory{};
   set_checked(true);
+  EXPECT_THROW(plan_into(plan, mixup_spec(), extents, Live(&in_host_memory), test_queue()),
+               invalid_argument);
   try {
     mix_into(host, in.view(), plan, test_queue());
     FAIL() << "no error";
