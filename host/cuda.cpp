@@ -3,6 +3,7 @@
 
 #include "host/check.hpp"
 #include "kernels/job.hpp"
+#include "kernels/process.hpp"
 
 #if MIXFUSE_HAS_CUDA
 #include <cuda_runtime_api.h>
@@ -11,6 +12,19 @@
 namespace mixfuse::cuda {
 
 #if MIXFUSE_HAS_CUDA
+
+namespace {
+void require_no_fork() {
+  if (!is_forked()) return;
+  constexpr int code = cudaErrorInitializationError;  // what CUDA itself says, where it notices
+  throw cuda_error(code, message("device: cudaErrorInitializationError (", code, "), ", forked));
+}
+}  // namespace
+
+bool is_forked() noexcept {
+  static FirstProcess process;
+  return !process.is_this();
+}
 
 void check(int code, char const* what, int pending) {
   if (code == cudaSuccess) return;
@@ -25,6 +39,7 @@ int pending_error() { return cudaPeekAtLastError(); }
 void require_built() {}
 
 DeviceGuard::DeviceGuard(int device) {
+  require_no_fork();
   int current = 0;
   check(cudaGetDevice(&current), "current device");
   if (current == device) return;
@@ -49,7 +64,9 @@ void* allocate(std::size_t bytes) {
   return memory;
 }
 
-void release(void* memory) noexcept { cudaFree(memory); }
+void release(void* memory) noexcept {
+  if (!is_forked()) cudaFree(memory);  // it is the parent's
+}
 
 void copy(void* to, void const* from, std::size_t bytes, Queue queue) {
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, queue.stream()), "copy");
@@ -62,6 +79,7 @@ void clear(void* memory, std::size_t bytes, Queue queue) {
 void wait(Queue queue) { check(cudaStreamSynchronize(queue.stream()), "queue"); }
 
 bool is_reachable(void const* memory, int device) {
+  require_no_fork();
   cudaPointerAttributes attributes{};
   check(cudaPointerGetAttributes(&attributes, memory), "address");
   return attributes.type != cudaMemoryTypeUnregistered &&
@@ -79,6 +97,7 @@ namespace {
 void check(int, char const*, int) { refuse(); }
 int pending_error() { refuse(); }
 void require_built() { refuse(); }
+bool is_forked() noexcept { return false; }
 DeviceGuard::DeviceGuard(int) { refuse(); }
 DeviceGuard::~DeviceGuard() = default;
 void require_no_capture(Queue, char const*) { refuse(); }

@@ -17,7 +17,13 @@ int pending_error();
 /// Throws unless CUDA was built in.
 void require_built();
 
-/// Makes the device current while it lives.
+/// Whether this process is the child of one that has used CUDA, which does not work in it: nothing
+/// more is asked of CUDA then. Else this process counts as having used it.
+bool is_forked() noexcept;
+inline constexpr char forked[] =
+    "this process was forked from one that had used CUDA; start it by spawn or exec";
+
+/// Makes the device current while it lives. Comes before any other call below, and refuses a fork.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device);

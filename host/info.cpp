@@ -2,6 +2,7 @@
 #include "mixfuse/info.hpp"
 
 #include "host/check.hpp"
+#include "host/cuda.hpp"
 #include "mixfuse/error.hpp"
 
 #if MIXFUSE_HAS_CUDA
@@ -25,6 +26,10 @@ CudaInfo const& cuda_info() {
 #if MIXFUSE_HAS_CUDA
     found.built = true;
     found.architectures = MIXFUSE_CUDA_ARCHITECTURES;
+    if (cuda::is_forked()) {
+      found.absent = cuda::forked;
+      return found;
+    }
     cudaDriverGetVersion(&found.driver);
     cudaRuntimeGetVersion(&found.runtime);
     cudaError_t const code = cudaGetDeviceCount(&found.devices);

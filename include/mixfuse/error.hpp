@@ -30,7 +30,8 @@ class MIXFUSE_EXPORT unsupported : public error {
   ~unsupported() override;
 };
 
-/// CUDA refused. A sticky device error is reported and never cleared.
+/// CUDA refused, or this is the child of a process that has used CUDA, in which CUDA does not work.
+/// A sticky device error is reported and never cleared.
 class MIXFUSE_EXPORT cuda_error : public error {
  public:
   cuda_error(int code, std::string const& what) : error(what), code_{code} {}

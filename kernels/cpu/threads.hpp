@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
 #include <cfenv>
 #include <cstdint>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+
+#include "kernels/process.hpp"
 
 namespace mixfuse::cpu {
 
@@ -34,10 +33,8 @@ class FloatMode {
 /// alone.
 inline int usable_threads(int wanted) noexcept {
 #ifdef _OPENMP
-  static std::atomic<pid_t> owner{0};
-  pid_t const self = getpid();
-  pid_t expected = 0;
-  if (!owner.compare_exchange_strong(expected, self) && expected != self) return 1;
+  static FirstProcess process;
+  if (!process.is_this()) return 1;
   return wanted > 0 ? wanted : omp_get_max_threads();
 #else
   (void)wanted;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 
+#include "tests/support/fork.hpp"
 #include "tests/support/reference.hpp"
 #include "tests/support/run.hpp"
 
@@ -112,16 +111,8 @@ TEST(Thread, SharingOneInputIsLegal) {
 
 TEST(Thread, TheChildOfAForkDoesAloneWhatItsParentDoesWithSeveral) {
   Bytes const expected = trained(3, 4, 4);  // the parent's OpenMP threads are there now
-  pid_t const child = fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    alarm(60);  // an OpenMP region would never return
-    _exit(trained(3, 4, 4) == expected ? 0 : 1);
-  }
-  int status = -1;
-  ASSERT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status)) << "it hung or crashed, signal " << WTERMSIG(status);
-  EXPECT_EQ(WEXITSTATUS(status), 0) << "other bytes";
+  EXPECT_EQ(in_child([&] { return trained(3, 4, 4) == expected ? 0 : 1; }), 0)
+      << "1: other bytes; -1: it hung, as an OpenMP region would, or crashed";
   EXPECT_EQ(trained(3, 4, 4), expected) << "the parent goes on";
 }
 
