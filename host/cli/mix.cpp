@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <map>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "host/cli/commands.hpp"
@@ -38,10 +40,39 @@ Outputs open_outputs(Options const& options) {
   return outputs;
 }
 
+/// The map of --mean and --std. One value is for all channels.
+Normalise normalise_of(Options const& options, Dataset const& data) {
+  auto const at = std::string_view{name_of(data.layout)}.find('c');
+  auto const channels = at == std::string_view::npos ? 1 : data.images.shape[at];
+  auto const check = [&](char const* flag, std::vector<double> const& values) {
+    if (values.size() > 1 && static_cast<std::int64_t>(values.size()) != channels) {
+      throw failed_run(text(flag, ": ", values.size(), " values, ", options.images, " has ",
+                            channels, channels == 1 ? " channel" : " channels"));
+    }
+  };
+  check("--mean", options.mean);
+  check("--std", options.deviation);
+  Normalise normalise;
+  std::size_t const maps = std::max(options.mean.size(), options.deviation.size());
+  normalise.channels = static_cast<int>(maps);
+  auto const value = [](std::vector<double> const& values, std::size_t c, double absent) {
+    return values.empty() ? absent : values[values.size() == 1 ? 0 : c];
+  };
+  for (std::size_t c = 0; c < maps; ++c) {
+    normalise.mean[c] = value(options.mean, c, 0.0);
+    normalise.std[c] = value(options.deviation, c, 1.0);
+  }
+  return normalise;
+}
+
 Products products_of(Options const& options, Dataset const& data) {
   Products products;
   products.images = !options.out.empty();
-  products.dtype = options.out_dtype.value_or(data.images.dtype);
+  products.normalise = normalise_of(options, data);
+  DType const dtype = data.images.dtype;
+  bool const leaves_u8 = dtype == DType::u8 && products.normalise.channels > 0;
+  products.dtype = options.out_dtype.value_or(leaves_u8 ? DType::f32 : dtype);
+  products.layout = options.out_layout;
   if (!options.targets.empty()) products.targets = options.target.value_or(TargetKind::dense);
   products.smoothing = options.smoothing.value_or(0.0f);
   products.ignored = options.ignored;
@@ -56,7 +87,7 @@ void write_headers(Outputs const& outputs, Dataset const& data, Products const& 
   }
   auto const quoted = [](DType dtype) { return text("'", npy_name(dtype), "'"); };
   if (outputs.images) {
-    auto shape = data.images.shape;
+    auto shape = shape_in(products.layout.value_or(data.layout), data);
     shape[0] = rows;
     outputs.images->write(npy_header(quoted(products.dtype), shape));
   }

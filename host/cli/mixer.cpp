@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string_view>
 
 #include "host/cli/fault.hpp"
 
@@ -62,6 +63,16 @@ constexpr std::size_t id_bytes = 8, record_bytes = 20;
 
 }  // namespace
 
+std::vector<std::int64_t> shape_in(Layout layout, Dataset const& data) {
+  std::string_view const axes = name_of(layout), own = name_of(data.layout);
+  if (!std::is_permutation(axes.begin(), axes.end(), own.begin(), own.end())) {
+    throw bad_call(text("--out-layout: ", own, " does not become ", axes));
+  }
+  std::vector<std::int64_t> shape;
+  for (char const axis : axes) shape.push_back(data.images.shape[own.find(axis)]);
+  return shape;
+}
+
 Mixer::Mixer(Engine const& engine, Dataset const& data, Products const& products)
     : engine_{engine},
       data_{data},
@@ -120,14 +131,16 @@ void Mixer::mix() {
   if (products_.images) {
     ConstTensorView own = view(data_.images, images_);
     own.layout = data_.layout;
-    TensorView const out{mixed_mirror_.data(), products_.dtype, own.shape, own.rank,
-                         engine_.device(),     data_.layout};
+    Layout const layout = products_.layout.value_or(data_.layout);
+    TensorView const out{
+        mixed_mirror_.data(), products_.dtype, shape_in(layout, data_).data(), own.rank,
+        engine_.device(),     layout};
     Samples in = own;
     if (data_.partners) {
       in.partners = own;
       in.partners.data = partners_.data();
     }
-    mix_into(out, in, plan_, queue);
+    mix_into(out, in, products_.normalise, plan_, queue);
   }
   if (products_.targets) {
     Samples labels = view(data_.labels->values, labels_);

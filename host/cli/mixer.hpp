@@ -17,11 +17,16 @@ namespace mixfuse::cli {
 /// What is made of a data set.
 struct Products {
   bool images = true;
-  DType dtype = DType::u8;  ///< of the images
+  DType dtype = DType::u8;       ///< of the images
+  std::optional<Layout> layout;  ///< of the images; absent: as they are
+  Normalise normalise;
   std::optional<TargetKind> targets;
   float smoothing = 0.0f;
   std::optional<std::int64_t> ignored;
 };
+
+/// The images' shape with its axes in another order. Throws bad_call for other axes.
+[[nodiscard]] std::vector<std::int64_t> shape_in(Layout layout, Dataset const& data);
 
 /// A data set where the work runs, mixed by one draw after the other.
 class Mixer {

@@ -6,9 +6,9 @@
 #include <limits>
 #include <string_view>
 #include <type_traits>
-#include <vector>
 
 #include "host/cli/fault.hpp"
+#include "mixfuse/mix.hpp"
 
 namespace mixfuse::cli {
 namespace {
@@ -119,6 +119,39 @@ void add_device_flags(CLI::App& app, AnyOptions& o) {
   add_number(app, "--threads", o.threads, 0, 4096, "CPU threads (0: as many as OpenMP takes)");
 }
 
+void add_layout(CLI::App& app, std::string const& flag, std::optional<Layout>& target,
+                std::string const& help) {
+  std::vector<std::pair<std::string, Layout>> values;
+  for (Layout layout :
+       {Layout::nf, Layout::nct, Layout::nchw, Layout::nhwc, Layout::ntchw, Layout::ncdhw}) {
+    values.emplace_back(name_of(layout), layout);
+  }
+  add_choice(app, flag, target, values, help);
+}
+
+/// One number for all channels or one for each: "r,g,b".
+void add_channels(CLI::App& app, std::string const& flag, std::vector<double>& target, double least,
+                  std::string const& help) {
+  app.add_option_function<std::string>(
+         flag,
+         [&target, flag, least](std::string const& value) {
+           std::string_view rest = value;
+           for (bool more = true; more;) {
+             auto const comma = rest.find(',');
+             more = comma != rest.npos;
+             target.push_back(
+                 number_of(flag, rest.substr(0, comma), least, std::numeric_limits<double>::max()));
+             if (more) rest.remove_prefix(comma + 1);
+           }
+           if (target.size() > max_channels) {
+             throw bad_call(text(flag, ": ", target.size(), " values are more than ", max_channels,
+                                 " channels"));
+           }
+         },
+         help)
+      ->type_name("R,G,B");
+}
+
 /// The flags of a preset; `paper` without one, since its are the defaults.
 struct Drawn {
   Pairing pairing = Pairing::permutation;
@@ -190,15 +223,8 @@ void add_input_flags(CLI::App& app, Options& options) {
       ->type_name("Y.npy|CSV");
   add_number(app, "--num-classes", o.classes, std::int64_t{1}, most, "Classes; needed for ids",
              "K");
-  add_choice<std::optional<Layout>, Layout>(app, "--layout", o.layout,
-                                            {{"nf", Layout::nf},
-                                             {"nct", Layout::nct},
-                                             {"nchw", Layout::nchw},
-                                             {"nhwc", Layout::nhwc},
-                                             {"ntchw", Layout::ntchw},
-                                             {"ncdhw", Layout::ncdhw}},
-                                            "Axes of the images; by their number: nf, nct, nchw, "
-                                            "ncdhw");
+  add_layout(app, "--layout", o.layout,
+             "Axes of the images; by their number: nf, nct, nchw, ncdhw");
   app.add_option("--partners", o.partners, "Partners come from this second batch")
       ->type_name("IN2.npy");
   app.add_option("--partner-labels", o.partner_labels, "Its labels")->type_name("Y2.npy");
@@ -276,7 +302,15 @@ void add_mix_flags(CLI::App& app, Options& options) {
   add_number(app, "--ignore-index", o.ignored, std::numeric_limits<std::int64_t>::min(),
              std::numeric_limits<std::int64_t>::max(), "Class id whose share is left out", "ID");
   app.add_option("--out", o.out, "The mixed images")->type_name("OUT.npy");
-  add_dtype(app, "--out-dtype", o.out_dtype, "Their dtype (the input's)");
+  add_dtype(app, "--out-dtype", o.out_dtype,
+            "Their dtype (the input's; f32 for u8 with --mean or --std)");
+  add_layout(app, "--out-layout", o.out_layout,
+             "Their axes (the input's); nchw and nhwc become each other");
+  constexpr auto largest = std::numeric_limits<double>::max();
+  add_channels(app, "--mean", o.mean, -largest,
+               "Subtract it from each channel, u8 taken as 0 to 1 (0)");
+  add_channels(app, "--std", o.deviation, std::numeric_limits<double>::min(),
+               "Divide each channel by it then (1)");
   app.add_option("--targets", o.targets, "The mixed labels")->type_name("T.npy");
   add_choice<std::optional<TargetKind>, TargetKind>(
       app, "--target", o.target, {{"dense", TargetKind::dense}, {"sparse", TargetKind::sparse}},
@@ -329,6 +363,13 @@ void check_flags(Options const& o) {
   refuse(sparse && o.smoothing.value_or(0.0f) > 0.0f,
          "--smoothing: only dense targets are smoothed, not --target sparse");
   refuse(o.out.empty() && o.out_dtype.has_value(), "--out-dtype: needs --out");
+  refuse(o.out.empty() && o.out_layout.has_value(), "--out-layout: needs --out");
+  refuse(o.out.empty() && !o.mean.empty(), "--mean: needs --out");
+  refuse(o.out.empty() && !o.deviation.empty(), "--std: needs --out");
+  refuse(o.mean.size() > 1 && o.deviation.size() > 1 && o.mean.size() != o.deviation.size(),
+         text("--std: ", o.deviation.size(), " values, --mean has ", o.mean.size()));
+  refuse(o.out_dtype == DType::u8 && !(o.mean.empty() && o.deviation.empty()),
+         "--out-dtype: u8 does not hold what --mean and --std give, a float dtype does");
   refuse(o.out.empty() && o.targets.empty() && o.plan_out.empty(),
          "--out, --targets or --plan-out is needed");
   refuse(o.copies && !o.plan_out.empty(), "--plan-out: there is one plan for each of --copies");

@@ -45,6 +45,8 @@ struct Options {
   std::string out, targets, plan_out;
   std::optional<TargetKind> target;
   std::optional<DType> out_dtype;
+  std::optional<Layout> out_layout;
+  std::vector<double> mean, deviation;  ///< in full-scale units: of all channels, or of each
   std::optional<std::int64_t> copies;
   bool keep_originals = false;
   std::int64_t count = 8;  ///< samples on a sheet

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <filesystem>
 #include <functional>
 #include <limits>
+#include <string_view>
 
 #include "mixfuse/mixfuse.hpp"
 #include "tests/tool/picture.hpp"
@@ -127,8 +129,14 @@ TEST(Flags, EachDrawsWhatItsSpecDraws) {
 }
 
 struct BadCase {
-  char const *flags, *named;
+  std::string flags, named;
 };
+
+std::string zeros(int count) {
+  std::string list;
+  for (int i = 0; i < count; ++i) list += ",0";
+  return list;
+}
 
 TEST(Flags, ABadCallEndsWith2AndNamesItsFlag) {
   Workplace const at;
@@ -206,9 +214,26 @@ TEST(Flags, ABadCallEndsWith2AndNamesItsFlag) {
            {"--mixup 1 --keep-originals", "--keep-originals"},
            {"--mixup 1 --copies 2 --plan-out p.json", "--plan-out"},
            {"--mixup 1 --targets z.npy --labels y.npy --num-classes 4", "--targets"},
-           {"--mixup 1 --mean 1,1,1", "--mean"},
-           {"--mixup 1 --std 1,1,1", "--std"},
-           {"--mixup 1 --out-layout nhwc", "--out-layout"},
+           {"--mixup 1 --mean nan", "--mean"},
+           {"--mixup 1 --mean 0,-inf,0", "--mean"},
+           {"--mixup 1 --mean ''", "--mean"},
+           {"--mixup 1 --mean 1,2,", "--mean"},
+           {"--mixup 1 --mean 1,,3", "--mean"},
+           {"--mixup 1 --mean 1x,2,3", "--mean"},
+           {"--mixup 1 --mean 1 2 3", ""},
+           {"--mixup 1 --mean 0 --mean 0", "--mean"},
+           {"--mixup 1 --mean 0" + zeros(32), "--mean"},
+           {"--mixup 1 --std 0", "--std"},
+           {"--mixup 1 --std 1,-1,1", "--std"},
+           {"--mixup 1 --std inf", "--std"},
+           {"--mixup 1 --std nan", "--std"},
+           {"--mixup 1 --mean 1,2,3 --std 1,2", "--std"},
+           {"--mixup 1 --mean 0 --out-dtype u8", "--out-dtype"},
+           {"--mixup 1 --std 1 --out-dtype u8", "--out-dtype"},
+           {"--mixup 1 --mean 0 --out-dtype f64", "--out-dtype"},
+           {"--mixup 1 --out-layout nwhc", "--out-layout"},
+           {"--mixup 1 --out-layout nct", "--out-layout"},
+           {"--mixup 1 --out-layout ntchw", "--out-layout"},
            {"--plan-in p.json --mixup 1", "--mixup"},
            {"--plan-in p.json --seed 0", "--seed"},
            {"--plan-in p.json --copies 2", "--copies"},
@@ -218,14 +243,24 @@ TEST(Flags, ABadCallEndsWith2AndNamesItsFlag) {
            {"--mixup 1 --plan-out folder", "--plan-out"},
            {"--mixup 1 --plan-out pipe", "--plan-out"},  // not /dev/null, which root may replace
        }) {
-    Ended const ended = at.run("mix --images x.npy --out z.npy " + std::string{c.flags});
+    Ended const ended = at.run("mix --images x.npy --out z.npy " + c.flags);
     EXPECT_EQ(ended.status, 2) << c.flags << ": " << ended.err;
     EXPECT_TRUE(ended.one_line()) << ended.err;
     EXPECT_NE(ended.err.find(c.named), std::string::npos) << c.flags << ": " << ended.err;
     EXPECT_EQ(at.files(), before) << c.flags;
   }
+  for (char const* flags : {"--mean 0", "--std 1", "--out-layout nhwc", "--out-dtype f32"}) {
+    std::string const flag{flags, std::string_view{flags}.find(' ')};
+    Ended const ended =
+        at.run("mix --images x.npy --mixup 1 --plan-out z.json " + std::string{flags});
+    EXPECT_EQ(ended.status, 2) << flags;
+    EXPECT_NE(ended.err.find(flag + ": needs --out"), std::string::npos) << ended.err;
+    EXPECT_EQ(at.run("sheet --images x.npy --mixup 1 --out z.png " + std::string{flags}).status, 2)
+        << flags;
+    EXPECT_EQ(at.files(), before) << flags;
+  }
   for (char const* call : {"", "mixes", "mix", "mix --images x.npy", "mix --mixup 1 --out z.npy",
-                           "mix --images x.npy --mixup 1", "bench", "info --jason",
+                           "mix --images x.npy --mixup 1", "bench --jason", "info --jason",
                            "sheet --images x.npy --mixup 1"}) {
     Ended const ended = at.run(call);
     EXPECT_EQ(ended.status, 2) << call;
@@ -495,6 +530,163 @@ TEST(Mix, OutputsHaveTheDtypeAskedFor) {
   EXPECT_EQ(at.run(call + "f64").status, 2);
 }
 
+/// u8 (4, 3, 5, 3) pixels in u.npy: nhwc, colours last.
+std::vector<std::uint8_t> write_pixels(Workplace const& at) {
+  std::vector<std::uint8_t> pixels(4 * 3 * 5 * 3);
+  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(i * 37);
+  at.write("u.npy", npy("|u1", {4, 3, 5, 3}, pixels));
+  return pixels;
+}
+
+/// Samples of nhwc elements with their channels in front.
+template <class Value>
+std::vector<Value> planes_of(std::vector<Value> const& pixels, std::size_t samples,
+                             std::size_t channels) {
+  std::size_t const plane = pixels.size() / samples / channels;
+  std::vector<Value> planes;
+  for (std::size_t b = 0; b < samples; ++b) {
+    for (std::size_t c = 0; c < channels; ++c) {
+      for (std::size_t p = 0; p < plane; ++p) {
+        planes.push_back(pixels[(b * plane + p) * channels + c]);
+      }
+    }
+  }
+  return planes;
+}
+
+TEST(Mix, LayoutsBecomeEachOther) {
+  Workplace const at;
+  auto const pixels = write_pixels(at);
+  std::string const call = "mix --mixup 0.4 --cutmix 1 --mixup-mode elem --hflip 0.5 --images ";
+  ASSERT_EQ(at.run(call + "u.npy --layout nhwc --out same.npy").status, 0);
+  ASSERT_EQ(at.run(call + "u.npy --layout nhwc --out-layout nhwc --out o.npy").status, 0);
+  EXPECT_EQ(at.read("o.npy"), at.read("same.npy"));
+  auto const planes = planes_of(elements<std::uint8_t>(at.read("same.npy")), 4, 3);
+  ASSERT_EQ(at.run(call + "u.npy --layout nhwc --out-layout nchw --out o.npy").status, 0);
+  EXPECT_EQ(at.read("o.npy"), npy("|u1", {4, 3, 3, 5}, planes));
+
+  at.write("v.npy", npy("|u1", {4, 3, 3, 5}, planes_of(pixels, 4, 3)));
+  ASSERT_EQ(at.run(call + "v.npy --out-layout nhwc --out o.npy").status, 0);
+  EXPECT_EQ(at.read("o.npy"), at.read("same.npy"));
+  ASSERT_EQ(at.run(call + "v.npy --partners v.npy --out-layout nhwc --out o.npy").status, 0);
+  EXPECT_NE(at.read("o.npy").find("(4, 3, 5, 3)"), std::string::npos);
+
+  at.write("in/1.png", png(4, 3, 3, 20));
+  at.write("in/2.png", png(4, 3, 3, 30));
+  ASSERT_EQ(at.run(call + "in --mixup-prob 0 --out-layout nchw --out o.npy").status, 0);
+  EXPECT_NE(at.read("o.npy").find("(2, 3, 3, 4)"), std::string::npos);
+}
+
+struct NormaliseCase {
+  std::string flags;
+  std::vector<double> mean, deviation;  ///< of each of three channels
+};
+
+NormaliseCase const normalise_cases[] = {
+    {"--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225",
+     {0.485, 0.456, 0.406},
+     {0.229, 0.224, 0.225}},
+    {"--mean 0.485,0.456,0.406", {0.485, 0.456, 0.406}, {1, 1, 1}},
+    {"--std 0.229,0.224,0.225", {0, 0, 0}, {0.229, 0.224, 0.225}},
+    {"--mean 0.5", {0.5, 0.5, 0.5}, {1, 1, 1}},
+    {"--std 0.5", {0, 0, 0}, {0.5, 0.5, 0.5}},
+    {"--mean -0.1 --std 2,3,4", {-0.1, -0.1, -0.1}, {2, 3, 4}},
+    {"--mean 1,2,3 --std 1e-1", {1, 2, 3}, {0.1, 0.1, 0.1}},
+    {"--mean 0 --std 1", {0, 0, 0}, {1, 1, 1}},
+};
+
+template <class Real>
+Real normalised(Real value, NormaliseCase const& c, std::size_t channel, double full_scale) {
+  return std::fma(value, static_cast<Real>(1 / (full_scale * c.deviation[channel])),
+                  static_cast<Real>(-c.mean[channel] / c.deviation[channel]));
+}
+
+TEST(Mix, MeanAndStdNormaliseWhatWasMixed) {
+  Workplace const at;
+  auto const pixels = write_pixels(at);
+  std::string const call = "mix --images u.npy --layout nhwc --mixup 0.4 --plan-out p.json ";
+  ASSERT_EQ(at.run(call).status, 0);
+  auto const rows = at.rows("p.json", {4, 2, {3, 5}, true});
+  std::size_t const each = pixels.size() / 4;
+  auto const mixed_pixel = [&](std::size_t i) {
+    Row const& row = rows[i / each];
+    auto const own = static_cast<float>(pixels[i]);
+    auto const partner =
+        static_cast<float>(pixels[static_cast<std::size_t>(row.partner) * each + i % each]);
+    return row.partner == static_cast<int>(i / each)
+               ? own
+               : std::fma(row.outside, own, std::fma(-row.outside, partner, partner));
+  };
+  for (NormaliseCase const& c : normalise_cases) {
+    std::vector<float> expected;
+    for (std::size_t i = 0; i < pixels.size(); ++i) {
+      expected.push_back(normalised(mixed_pixel(i), c, i % 3, 255));
+    }
+    ASSERT_EQ(at.run(call + "--out o.npy " + c.flags).status, 0) << c.flags;  // f32 of itself
+    EXPECT_EQ(at.read("o.npy"), npy("<f4", {4, 3, 5, 3}, expected)) << c.flags;
+    ASSERT_EQ(at.run(call + "--out o.npy --out-dtype f32 --out-layout nchw " + c.flags).status, 0);
+    EXPECT_EQ(at.read("o.npy"), npy("<f4", {4, 3, 3, 5}, planes_of(expected, 4, 3))) << c.flags;
+    std::vector<std::uint16_t> halves;
+    for (float const value : expected) {
+      auto const bits = std::bit_cast<std::uint32_t>(value);
+      halves.push_back(static_cast<std::uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16));
+    }
+    ASSERT_EQ(at.run(call + "--out o.npy --out-dtype bf16 " + c.flags).status, 0) << c.flags;
+    EXPECT_EQ(elements<std::uint16_t>(at.read("o.npy")), halves) << c.flags;
+  }
+}
+
+TEST(Mix, FloatsAreNormalisedInTheirOwnUnits) {
+  Workplace const at;
+  write_batch(at);
+  auto const x = elements<float>(at.read("x.npy"));
+  at.write("d.npy", npy("<f8", {6, 3, 5, 7}, std::vector<double>(x.begin(), x.end())));
+  for (NormaliseCase const& c : normalise_cases) {
+    std::vector<float> singles;
+    std::vector<double> doubles;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      singles.push_back(normalised(x[i], c, i / 35 % 3, 1));
+      doubles.push_back(normalised(static_cast<double>(x[i]), c, i / 35 % 3, 1));
+    }
+    ASSERT_EQ(at.run("mix --images x.npy --mixup 0 --out o.npy " + c.flags).status, 0) << c.flags;
+    EXPECT_EQ(at.read("o.npy"), npy("<f4", {6, 3, 5, 7}, singles)) << c.flags;
+    ASSERT_EQ(at.run("mix --images d.npy --mixup 0 --out o.npy " + c.flags).status, 0) << c.flags;
+    EXPECT_EQ(at.read("o.npy"), npy("<f8", {6, 3, 5, 7}, doubles)) << c.flags;
+  }
+  // One value for data without channels, more are none of theirs.
+  at.write("f.npy", npy("<f4", {2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6}));
+  ASSERT_EQ(at.run("mix --images f.npy --mixup 0 --out o.npy --mean 1 --std 0.5").status, 0);
+  EXPECT_EQ(elements<float>(at.read("o.npy")), (std::vector<float>{0, 2, 4, 6, 8, 10}));
+  for (char const* flag : {"--mean", "--std"}) {
+    for (char const* images : {"f.npy", "d.npy"}) {
+      Ended const ended =
+          at.run("mix --mixup 0 --out z.npy --images " + std::string{images} + " " + flag + " 1,1");
+      EXPECT_EQ(ended.status, 1) << images;
+      EXPECT_TRUE(ended.one_line()) << ended.err;
+      EXPECT_NE(ended.err.find(std::string{flag} + ": 2 values"), std::string::npos) << ended.err;
+      EXPECT_FALSE(at.exists("z.npy"));
+    }
+  }
+}
+
+TEST(Mix, KeptOriginalsAreNormalisedToo) {
+  Workplace const at;
+  auto const pixels = write_pixels(at);
+  NormaliseCase const& c = normalise_cases[0];
+  std::string const call =
+      "mix --images u.npy --layout nhwc --mixup 1 --copies 2 --out-layout nchw " + c.flags;
+  ASSERT_EQ(at.run(call + " --out a.npy").status, 0);
+  ASSERT_EQ(at.run(call + " --keep-originals --out b.npy").status, 0);
+  std::vector<float> expected;
+  for (std::size_t i = 0; i < pixels.size(); ++i) {
+    expected.push_back(normalised(static_cast<float>(pixels[i]), c, i % 3, 255));
+  }
+  expected = planes_of(expected, 4, 3);
+  auto const a = elements<float>(at.read("a.npy"));
+  expected.insert(expected.end(), a.end() - static_cast<long>(pixels.size()), a.end());
+  EXPECT_EQ(at.read("b.npy"), npy("<f4", {8, 3, 3, 5}, expected));
+}
+
 TEST(Mix, BoxesLieOnTheAxesOfTheLayout) {
   Workplace const at;
   struct Case {
@@ -737,6 +929,15 @@ TEST(Mix, CudaGivesTheBytesOfTheCpu) {
     EXPECT_EQ(at.read("at.npy"), at.read("bt.npy"));
     EXPECT_EQ(at.read("a.json"), at.read("b.json"));
   }
+  write_pixels(at);
+  std::string const call =
+      "mix --images u.npy --layout nhwc --mixup 0.4 --cutmix 1 --mixup-mode elem --hflip 0.5 "
+      "--copies 2 --keep-originals --out-layout nchw --out-dtype bf16 " +
+      normalise_cases[0].flags;
+  ASSERT_EQ(at.run(call + " --device cpu --out a.npy").status, 0);
+  Ended const ended = at.run_program(tool, call + " --device cuda --out b.npy");
+  ASSERT_EQ(ended.status, 0) << ended.err;
+  EXPECT_EQ(at.read("a.npy"), at.read("b.npy"));
   at.write("bad.npy", npy<std::int64_t>("<i8", {6}, {0, 1, 2, 3, 7, -1}));
   Ended const bad = at.run_program(tool,
                                    "mix --images x.npy --labels bad.npy --num-classes 4 "
