@@ -216,14 +216,20 @@ Mixing::Mixing(Batch const& batch, Spec spec, Lane const& lane, std::int64_t cla
       extents_{extents_of(batch.in(0))},
       plan_{batch.shape().samples(), lane.device(), lane.queue()},
       classes_{classes},
+      draw_{lane, sizeof(Draw)},
       ids_{lane, static_cast<std::size_t>(extents_.samples) * sizeof(std::int64_t)},
       targets_{lane, static_cast<std::size_t>(extents_.samples * classes) * sizeof(float)} {
+  Draw const first{seed, 0, 0};
+  draw_.put(&first);
   fill_zero(lane, ids_.data(), ids_.size());
   plan();
   lane.wait();
 }
 
-void Mixing::plan() { plan_into(plan_, spec_, extents_, Draw{seed, step_++, 0}, lane_.queue()); }
+// The draw lives on the device, so that each replay of a graph draws anew.
+void Mixing::plan() {
+  plan_into(plan_, spec_, extents_, Live{static_cast<Draw*>(draw_.data())}, lane_.queue());
+}
 
 void Mixing::mix(int set) {
   if (classes_ == 0) {

@@ -89,8 +89,7 @@ class Mixing {
   Extents extents_;
   Plan plan_;
   std::int64_t classes_;
-  Memory ids_, targets_;
-  std::uint64_t step_ = 0;
+  Memory draw_, ids_, targets_;
 };
 
 /// The formula's contestants share the partners and weights of a plan.
