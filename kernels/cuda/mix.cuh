@@ -167,8 +167,9 @@ __global__ void __launch_bounds__(mix_threads)
         bool const stays = weights[k].are(1.0f) && entries[k].row.flip == 0;
         bool const as_own = !stays && !weights[k].are(0.0f);
         bool const as_partner = k == 0 || entries[k - 1].ends || !weights[k - 1].are(1.0f);
-        if (as_own || as_partner)
+        if (as_own || as_partner) {
           raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
+        }
       }
 #pragma unroll
       for (int k = 0; k < ahead; ++k) {
