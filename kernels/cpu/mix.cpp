@@ -41,6 +41,18 @@ struct MapTable {
   maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
 };
 
+/// One cache line, past the caches.
+[[gnu::always_inline]] inline void stream_line(std::byte* to, std::byte const* from) {
+#if defined(__SSE2__)
+  for (std::int64_t at = 0; at < line_size; at += 16) {
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to + at),
+                     _mm_loadu_si128(reinterpret_cast<__m128i const*>(from + at)));
+  }
+#else
+  std::memcpy(to, from, line_size);
+#endif
+}
+
 /// Elements that share a weight; `out` may be `own`. At: none or one of the maps.
 struct Combine {
   template <class Out, class In, class... At>
@@ -56,6 +68,40 @@ struct Combine {
     for (std::int64_t i = 0; i < count; ++i) {
       out[i] = maths::blended<Out>(weight, own[i], partner[i], at[i]...);
     }
+  }
+};
+
+/// The same, past the caches, a little at a time, so that reading goes on beside writing.
+struct CombinePast {
+  template <class Out, class In, class... At>
+  [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
+                                                std::int64_t count, float weight, At... at) {
+    constexpr std::int64_t size = sizeof(Out), lines = 16;  // of a cache
+    auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) % line_size);
+    std::int64_t done = std::min(count, (line_size - into) % line_size / size);
+    Combine::run(out, own, partner, done, weight, at...);
+    alignas(line_size) Out some[static_cast<std::size_t>(lines * line_size / size)];
+    while ((count - done) * size >= line_size) {
+      std::int64_t const whole = std::min((count - done) * size / line_size, lines);
+      std::int64_t const more = whole * line_size / size;
+      Combine::run(some, own + done, partner + done, more, weight, shifted(at, done)...);
+      for (std::int64_t line = 0; line < whole * line_size; line += line_size) {
+        stream_line(reinterpret_cast<std::byte*>(out + done) + line,
+                    reinterpret_cast<std::byte*>(some) + line);
+      }
+      done += more;
+    }
+    Combine::run(out + done, own + done, partner + done, count - done, weight,
+                 shifted(at, done)...);
+  }
+
+  template <class R>
+  [[gnu::always_inline]] static inline OneMap<R> shifted(OneMap<R> at, std::int64_t) {
+    return at;
+  }
+  template <class R>
+  [[gnu::always_inline]] static inline MapTable<R> shifted(MapTable<R> at, std::int64_t i) {
+    return {at.scale + i, at.shift + i};
   }
 };
 
@@ -149,20 +195,12 @@ void arrange(Isa isa, T* to, Steps t, T const* from, Steps f, std::int64_t pixel
   run_for<Arrange>(isa, plain(to), t, plain(from), f, pixels, channels, rows);
 }
 
-/// Writes past the caches, whole lines of them at least.
+/// Writes past the caches, all but what shares its line with others.
 void stream(std::byte* to, std::byte const* from, std::int64_t size) {
-  std::int64_t done = 0;
-#if defined(__SSE2__)
-  std::int64_t const ahead = -static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to));
-  done = std::min(size, ahead & (line_size - 1));
+  auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % line_size);
+  std::int64_t done = std::min(size, (line_size - into) % line_size);
   std::memcpy(to, from, static_cast<std::size_t>(done));
-  for (; done + line_size <= size; done += line_size) {
-    for (std::int64_t at = done; at < done + line_size; at += 16) {
-      _mm_stream_si128(reinterpret_cast<__m128i*>(to + at),
-                       _mm_loadu_si128(reinterpret_cast<__m128i const*>(from + at)));
-    }
-  }
-#endif
+  for (; done + line_size <= size; done += line_size) stream_line(to + done, from + done);
   std::memcpy(to + done, from + done, static_cast<std::size_t>(size - done));
 }
 
@@ -432,7 +470,10 @@ class Mixer {
     if (any(1.0f)) partner_planes = arranged(partner, rows, pixels, partner_scratch_);
 
     auto const out = source(out_, walk_.out, place, false);
-    bool const dense = is_dense(out, rows, pixels), direct = dense && !course_.past_caches;
+    bool const dense = is_dense(out, rows, pixels);
+    // Spans of a box are too short to go past the caches each by itself.
+    bool const past = course_.past_caches && dense && !has_inside;
+    bool const direct = dense && (past || !course_.past_caches);
     std::int64_t const apart = direct ? out.plane
                                       : scratch_size / course_.inside / line_size * line_size /
                                             static_cast<std::int64_t>(sizeof(Out));
@@ -445,7 +486,7 @@ class Mixer {
         if (begin < end) {
           combine(to + plane * apart + begin, own_planes.at + plane * own_planes.apart + begin,
                   partner_planes.at + plane * partner_planes.apart + begin, end - begin, weight,
-                  maths::channel_of(place) + plane);
+                  maths::channel_of(place) + plane, past);
         }
       };
       std::int64_t const each = pixels * grains;
@@ -467,24 +508,28 @@ class Mixer {
   }
 
   void combine(Out* out, In const* own, In const* partner, std::int64_t count, float weight,
-               std::int64_t channel) const {
+               std::int64_t channel, bool past) const {
     if constexpr (std::is_same_v<In, Out>) {
       if (out == own && weight == 1.0f) return;  // in place, unmixed
     }
+    auto const run = [&](std::int64_t at, std::int64_t length, auto... map) {
+      past
+          ? run_for<CombinePast>(course_.isa, out + at, own + at, partner + at, length, weight,
+                                 map...)
+          : run_for<Combine>(course_.isa, out + at, own + at, partner + at, length, weight, map...);
+    };
     if constexpr (!std::is_same_v<Out, std::uint8_t>) {
       if (tabled()) {
         for (std::int64_t i = 0; i < count; i += period_) {
-          run_for<Combine>(course_.isa, out + i, own + i, partner + i, std::min(period_, count - i),
-                           weight, MapTable<R>{scale_, shift_});
+          run(i, std::min(period_, count - i), MapTable<R>{scale_, shift_});
         }
         return;
       }
       if (job_.affine.channels > 0) {
-        return run_for<Combine>(course_.isa, out, own, partner, count, weight,
-                                OneMap<R>{maths::map_of<R>(job_.affine, channel)});
+        return run(0, count, OneMap<R>{maths::map_of<R>(job_.affine, channel)});
       }
     }
-    run_for<Combine>(course_.isa, out, own, partner, count, weight);
+    run(0, count);
   }
 
   /// A plane of the tile from scratch to where it belongs.

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+
+// A function that is not inlined into one compiled for AVX2 calls another for every fma.
+#define MIXFUSE_HD [[gnu::always_inline]]
+
 #include <algorithm>
 #include <cstdint>
 
+#include "kernels/cpu/choice.hpp"
 #include "kernels/cpu/error.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "kernels/job.hpp"
@@ -14,7 +19,7 @@ namespace {
 
 using maths::Drawing;
 
-void write(Drawing const& from, maths::Link link, std::int32_t at) {
+[[gnu::always_inline]] inline void write(Drawing const& from, maths::Link link, std::int32_t at) {
   from.job.rows[link.sample] = maths::draw_row(from, link.sample, link.partner);
   from.job.order[at] = link.entry;
 }
@@ -25,7 +30,27 @@ struct Word {
   std::int32_t operator[](std::int32_t k) const { return keys[k].sample; }
 };
 
-void plan_sorted(Drawing const& from, maths::Group group, int threads) {
+struct WriteSorted {
+  [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Group group, Word word,
+                                                std::int32_t const* least, std::int32_t begin,
+                                                std::int32_t end) {
+    for (std::int32_t k = begin; k < end; ++k) {
+      write(*from, maths::link_in_word(from->job.pairing, word, k, group.size, least[k]),
+            group.start + k);
+    }
+  }
+};
+
+struct WriteUnsorted {
+  [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Group group,
+                                                std::int32_t begin, std::int32_t end) {
+    for (std::int32_t k = begin; k < end; ++k) {
+      write(*from, maths::unsorted_link(*from, group, k), group.start + k);
+    }
+  }
+};
+
+void plan_sorted(Drawing const& from, maths::Group group, detail::Isa isa, int threads) {
   PlanJob const& job = from.job;
   auto* const keys = static_cast<maths::Keyed*>(job.workspace) + group.start;
   auto* const least =
@@ -34,22 +59,23 @@ void plan_sorted(Drawing const& from, maths::Group group, int threads) {
   parallel_for(group.size, threads, [&](std::int64_t k) {
     keys[k] = maths::keyed(from, group.start + static_cast<std::int32_t>(k));
   });
-  std::sort(keys, keys + group.size, maths::comes_before);
+  std::sort(keys, keys + group.size,
+            [](maths::Keyed a, maths::Keyed b) { return maths::comes_before(a, b); });
 
   Word const word{keys};
   for (std::int32_t k = 0; k < group.size; ++k) {
     least[k] = k == 0 ? word[k] : std::min(least[k - 1], word[k]);
   }
-  parallel_for(group.size, threads, [&](std::int64_t position) {
-    std::int32_t const k = static_cast<std::int32_t>(position);
-    write(from, maths::link_in_word(job.pairing, word, k, group.size, least[k]), group.start + k);
+  parallel_runs(group.size, threads, [&](std::int64_t begin, std::int64_t end) {
+    run_for<WriteSorted>(isa, &from, group, word, least, static_cast<std::int32_t>(begin),
+                         static_cast<std::int32_t>(end));
   });
 }
 
-void plan_unsorted(Drawing const& from, maths::Group group, int threads) {
-  parallel_for(group.size, threads, [&](std::int64_t k) {
-    std::int32_t const at = static_cast<std::int32_t>(k);
-    write(from, maths::unsorted_link(from, group, at), group.start + at);
+void plan_unsorted(Drawing const& from, maths::Group group, detail::Isa isa, int threads) {
+  parallel_runs(group.size, threads, [&](std::int64_t begin, std::int64_t end) {
+    run_for<WriteUnsorted>(isa, &from, group, static_cast<std::int32_t>(begin),
+                           static_cast<std::int32_t>(end));
   });
 }
 
@@ -74,13 +100,14 @@ void plan(PlanJob const& job, int threads) {
 
   job.header->step = from.draw.step;
   if (mark != 0) raise(*job.header, mark);
+  detail::Isa const isa = chosen_isa();
   std::int64_t const groups = maths::group_count(from);
   // Many groups are shared out whole, a single one by its samples.
   int const inner = groups > 1 ? 1 : threads;
   parallel_for(groups, threads, [&](std::int64_t index) {
     maths::Group const group = maths::group_at(from, index);
-    maths::needs_sort(job.pairing) ? plan_sorted(from, group, inner)
-                                   : plan_unsorted(from, group, inner);
+    maths::needs_sort(job.pairing) ? plan_sorted(from, group, isa, inner)
+                                   : plan_unsorted(from, group, isa, inner);
   });
 }
 

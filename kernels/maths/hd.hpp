@@ -4,6 +4,6 @@
 /// Marks a pure function of scalars that both processors run.
 #if defined(__CUDACC__)
 #define MIXFUSE_HD __host__ __device__
-#else
+#elif !defined(MIXFUSE_HD)
 #define MIXFUSE_HD
 #endif

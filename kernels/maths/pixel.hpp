@@ -81,44 +81,67 @@ MIXFUSE_HD inline double narrow<double>(double x) {
   return x;
 }
 
-/// Saturates: beyond 2^23 neighbours are 1 apart, so that the sum's lowest bits are the rounded
-/// integer, and sums are ordered as their bits are. NaN does not occur, since u8 is only made of
-/// u8.
+/// Of x in [-1/2, 255.5]: beyond 2^23 neighbours are 1 apart, so that the sum's lowest bits are the
+/// rounded integer.
+MIXFUSE_HD inline std::uint8_t nearest_byte(float x) {
+  return static_cast<std::uint8_t>(bits_of(x + 0x1.8p23f));
+}
+
+/// Saturates; NaN does not occur, since u8 is only made of u8.
 template <>
 MIXFUSE_HD inline std::uint8_t narrow<std::uint8_t>(float x) {
-  constexpr std::int32_t zero = 0x4b400000, most = zero + 255;
-  auto const bits = static_cast<std::int32_t>(bits_of(x + 0x1.8p23f));
-  std::int32_t const positive = bits > zero ? bits : zero;
-  return static_cast<std::uint8_t>(positive < most ? positive : most);
+  return nearest_byte(x < 0.0f ? 0.0f : x > 255.0f ? 255.0f : x);
 }
 
-template <>
-MIXFUSE_HD inline Bf16 narrow<Bf16>(float x) {
+/// Rounded, with the bits given for a NaN.
+MIXFUSE_HD inline Bf16 rounded_bf16(float x, std::int32_t nan) {
   std::uint32_t const bits = bits_of(x);
-  auto const rounded = static_cast<std::int32_t>(bits + 0x7fff + (bits >> 16 & 1));
-  auto const nan = static_cast<std::int32_t>(bits | 0x400000);  // quiet
-  return {static_cast<std::uint16_t>(choose(x == x, rounded, nan) >> 16)};
+  auto const number = static_cast<std::int32_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+  return {static_cast<std::uint16_t>(choose(x == x, number, nan))};
 }
 
-template <>
-MIXFUSE_HD inline F16 narrow<F16>(float x) {
-  auto const bits = static_cast<std::int32_t>(bits_of(x));
-  std::int32_t const sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
-  std::int32_t const nan = 0x7e00 | (rest >> 13 & 0x1ff);  // quiet, top payload bits kept
+MIXFUSE_HD inline F16 rounded_f16(float x, std::int32_t nan) {
 #if defined(__CUDA_ARCH__)
   std::uint16_t rounded;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(rounded) : "f"(x));
-  return {x == x ? rounded : static_cast<std::uint16_t>(sign | nan)};
+  return {x == x ? rounded : static_cast<std::uint16_t>(nan)};
 #else
+  auto const bits = static_cast<std::int32_t>(bits_of(x));
+  std::int32_t const sign = bits >> 16 & 0x8000, rest = bits & 0x7fffffff;
   std::int32_t const normal = (rest - 0x38000000 + 0xfff + (rest >> 13 & 1)) >> 13;
   // Below 2^-14: adding 1/2 leaves the rounded integer.
   float const shifted = float_of(static_cast<std::uint32_t>(rest)) + 0.5f;
   std::int32_t const small = static_cast<std::int32_t>(bits_of(shifted)) - 0x3f000000;
   std::int32_t half = choose(rest < 0x38800000, small, normal);
   half = choose(rest >= 0x477ff000, 0x7c00, half);  // 65520 and more
-  half = choose(rest > 0x7f800000, nan, half);
-  return {static_cast<std::uint16_t>(sign | half)};
+  return {static_cast<std::uint16_t>(choose(x == x, sign | half, nan))};
 #endif
+}
+
+/// A NaN becomes quiet and keeps its sign and top payload bits.
+template <>
+MIXFUSE_HD inline Bf16 narrow<Bf16>(float x) {
+  return rounded_bf16(x, static_cast<std::int32_t>(bits_of(x) >> 16 | 0x40));
+}
+
+template <>
+MIXFUSE_HD inline F16 narrow<F16>(float x) {
+  auto const bits = static_cast<std::int32_t>(bits_of(x));
+  return rounded_f16(x, (bits >> 16 & 0x8000) | 0x7e00 | (bits >> 13 & 0x1ff));
+}
+
+/// The same of arithmetic's results, whose NaN differ between processors: each gets one pattern.
+template <class T>
+MIXFUSE_HD inline T narrow_to_one_nan(Real<T> x) {
+  if constexpr (std::is_same_v<T, Bf16>) {
+    return rounded_bf16(x, 0x7fc0);
+  } else if constexpr (std::is_same_v<T, F16>) {
+    return rounded_f16(x, 0x7e00);
+  } else if constexpr (std::is_same_v<T, Real<T>>) {
+    return one_nan(x);
+  } else {
+    return narrow<T>(x);
+  }
 }
 
 }  // namespace mixfuse::maths

@@ -172,8 +172,12 @@ MIXFUSE_HD inline Box draw_box(Drawing const& from, Policy const& policy, std::u
 
 /// The policy drawn at `index`, or none: identity, switched off, or the gate is closed.
 MIXFUSE_HD inline Policy const* draw_policy(Drawing const& from, std::uint64_t index) {
-  if (words_of(from, index, Purpose::gate).w[0] >= from.gate) return nullptr;
-  std::uint32_t const word = words_of(from, index, Purpose::policy).w[0];
+  // A word that decides nothing need not be drawn.
+  if (from.gate <= 0xffffffff && words_of(from, index, Purpose::gate).w[0] >= from.gate) {
+    return nullptr;
+  }
+  bool const choice = from.job.policies > 0 && from.policy[0].below <= 0xffffffff;
+  std::uint32_t const word = choice ? words_of(from, index, Purpose::policy).w[0] : 0;
   for (int k = 0; k < from.job.policies; ++k) {
     Policy const& policy = from.policy[k];
     if (word < policy.below) return policy.kind == Policy::Kind::identity ? nullptr : &policy;
@@ -187,11 +191,8 @@ MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::in
   PlanJob const& job = from.job;
   Row row;
   row.partner = partner < 0 ? sample : partner;
-  row.flip =
-      words_of(from, from.draw.first + static_cast<std::uint64_t>(sample), Purpose::flip).w[0] <
-              from.flip
-          ? 1
-          : 0;
+  std::uint64_t const own = from.draw.first + static_cast<std::uint64_t>(sample);
+  row.flip = from.flip != 0 && words_of(from, own, Purpose::flip).w[0] < from.flip ? 1 : 0;
   if (partner < 0) return row;
 
   std::uint64_t const index = drawn_at(from, sample, partner);

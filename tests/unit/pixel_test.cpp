@@ -107,6 +107,21 @@ TEST(Byte, IsRoundedHalfToEvenAndSaturates) {
   EXPECT_EQ((blended<std::uint8_t, std::uint8_t>(0.5f, 3, 0)), 2);
 }
 
+TEST(Byte, OfABlendNeedsNoSaturation) {
+  for (float const weight : {0x1p-149f, 0x1p-126f, 1e-8f, 1e-3f, 0.1f, 0.25f, 0.3f, 0.5f, 0.7f,
+                             0.999f, 0x1.fffffcp-1f, 0x1.fffffep-1f}) {
+    for (int own = 0; own < 256; ++own) {
+      for (int partner = 0; partner < 256; ++partner) {
+        auto const a = static_cast<std::uint8_t>(own), b = static_cast<std::uint8_t>(partner);
+        float const mixed = blend(weight, widen(a), widen(b));
+        ASSERT_EQ(blended<std::uint8_t>(weight, a, b), narrow<std::uint8_t>(mixed)) << weight;
+        ASSERT_GE(mixed, -0.5f);
+        ASSERT_LE(mixed, 255.5f);
+      }
+    }
+  }
+}
+
 TEST(Copied, KeepsEveryBitOfEveryDtype) {
   for (std::uint32_t bits = 0; bits < 65536; ++bits) {
     auto const half = static_cast<std::uint16_t>(bits);
