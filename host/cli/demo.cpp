@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -302,6 +303,7 @@ void plot_lambdas(Engine const& engine) {
       "END\nplot $bins using 1:2 with boxes lc rgb '#92c5de' title 'drawn by mixfuse', "
       "$bins using 1:3 with points pt 7 ps 0.8 lc rgb '#b2182b' title 'Beta(",
       mixup_alpha, ", ", mixup_alpha, "), exact'\n");
+  std::signal(SIGPIPE, SIG_IGN);  // without gnuplot, pclose says so
   std::FILE* const gnuplot = ::popen("gnuplot >/dev/null 2>&1", "w");
   if (gnuplot == nullptr) throw failed_run("gnuplot cannot be started");
   std::fputs(script.c_str(), gnuplot);
