@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // A function that is not inlined into one compiled for AVX2 calls another for every fma.
-#define MIXFUSE_HD [[gnu::always_inline]]
+#define MIXFUSE_HD __attribute__((always_inline))
 
 #include <algorithm>
 #include <cstdint>
