@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "host/python/memory.hpp"
 #include "host/python/plan.hpp"
 #include "mixfuse/mixfuse.hpp"
 
@@ -74,6 +75,7 @@ NB_MODULE(_core, module) {
   module.attr("version") = version();
   module.attr("stream_version") = stream_version();
   module.def("info", &info);
+  bind_memory(module);
   bind_plan(module);
   bind_mix(module);
 }

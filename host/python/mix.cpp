@@ -5,6 +5,8 @@
 
 #include "host/check.hpp"
 #include "host/python/arguments.hpp"
+#include "host/python/keep.hpp"
+#include "host/python/memory.hpp"
 #include "host/python/plan.hpp"
 #include "host/tensor.hpp"
 
@@ -73,6 +75,12 @@ void check_ids(char const* name, TensorView const& labels) {
   }
 }
 
+/// A tensor that `empty` made, as its framework has it.
+nb::object as_framework(nb::handle like, nb::object made) {
+  if (!is_memory(made)) return made;
+  return nb::module_::import_("mixfuse._frameworks").attr("hand_over")(like, made);
+}
+
 /// Arguments of `mix` that concern labels.
 struct LabelArguments {
   nb::object labels, partners, out, classes, smoothing, ignored, sparse, dtype;
@@ -103,6 +111,14 @@ struct LabelCall {
   [[nodiscard]] Targets views() const {
     return dense.view.present() ? Targets(dense.view)
                                 : Targets(own.view, partner.view, weight.view);
+  }
+
+  [[nodiscard]] nb::object handed_over(nb::handle labels_object) const {
+    if (dense.view.present()) return as_framework(labels_object, targets);
+    return nb::module_::import_("mixfuse._api")
+        .attr("Targets")(as_framework(labels_object, targets[0]),
+                         as_framework(labels_object, targets[1]),
+                         as_framework(labels_object, targets[2]));
   }
 
  private:
@@ -169,7 +185,7 @@ nb::object mix(nb::object images, nb::object labels, nb::object plan, nb::object
                nb::object sparse, nb::object axes, nb::object out_axes, nb::object out_dtype,
                nb::object target_dtype, nb::object mean, nb::object std, nb::object stream,
                nb::object threads) {
-  bool const in_place = out.is(images);
+  bool const in_place = !out.is_none() && out.is(images);
   Borrowed batch("images", images, in_place ? Use::write : Use::read);
   Place const place = place_of(batch, images, stream, threads);
   TensorView const in = batch.open(place.stream, layout("layout", axes));
@@ -224,7 +240,13 @@ nb::object mix(nb::object images, nb::object labels, nb::object plan, nb::object
     }
   }
   if (label) warn_of_bad_label(*object, error_before);
-  return label ? nb::object(nb::make_tuple(out, label->targets)) : out;
+  if (!stream.is_none()) {
+    keep(nb::make_tuple(images, labels, partners, partner_labels, out,
+                        label ? label->targets : nb::none(), object->memory),
+         place);
+  }
+  nb::object const result = as_framework(images, out);
+  return label ? nb::object(nb::make_tuple(result, label->handed_over(labels))) : result;
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "host/check.hpp"
+#include "host/plan.hpp"
 #include "host/python/arguments.hpp"
 #include "host/tensor.hpp"
 
@@ -56,13 +57,27 @@ Live live_of(Spec const& spec, Source const& source, Place const& place) {
   return Live(static_cast<Draw*>(draw), follows);
 }
 
-nb::bytes rows_of(PlanObject const& object) {
+nb::object rows_of(PlanObject const& object) {
   std::vector<Row> rows;
   {
     nb::gil_scoped_release const released;
     rows = read_rows(object.plan, object.place.queue());
   }
-  return nb::bytes(rows.data(), rows.size() * sizeof(Row));
+  return nb::module_::import_("mixfuse._rows")
+      .attr("array")(nb::bytes(rows.data(), rows.size() * sizeof(Row)));
+}
+
+/// A copy of the rows on the plan's device, for those who go on from there.
+void rows_into(PlanObject const& object, nb::object out) {
+  Place const& place = object.place;
+  std::int64_t const samples = object.plan.extents().samples;
+  constexpr std::int64_t words = sizeof(Row) / sizeof(std::int32_t);
+  auto* const memory = values_of<void>("out", out, Use::write, DType::i32, samples * words, place);
+  if (samples == 0) return;
+  require(memory != nullptr, "out: missing, expected int32 (", samples, ", ", words, ")");
+  nb::gil_scoped_release const released;
+  copy_out(object.plan.state(), memory, object.plan.rows(),
+           static_cast<std::size_t>(samples) * sizeof(Row), place.queue());
 }
 
 void take_rows(PlanObject& object, Extents const& batch, nb::bytes const& rows, Draw draw,
@@ -223,12 +238,15 @@ nb::object empty(nb::handle like, nb::tuple const& shape, DType dtype) {
 }
 
 PlanObject make_plan(std::int64_t capacity, Place const& place, nb::handle like) {
-  if (place.device.kind == Device::Kind::cpu || like.is_none()) {
-    return {Plan(capacity, place.device, place.queue()), nb::none(), place};
-  }
   constexpr std::size_t alignment = 256;  // which a framework need not keep
-  std::size_t const bytes = Plan::bytes(capacity, place.device);
-  nb::object const memory = empty(like, nb::make_tuple(bytes + alignment - 1), DType::u8);
+  bool const cuda = place.device.kind == Device::Kind::cuda;
+  std::size_t const bytes = cuda ? Plan::bytes(capacity, place.device) : 0;
+  nb::object memory = nb::none();
+  if (cuda && !like.is_none()) {
+    memory =
+        nb::module_::import_("mixfuse._frameworks").attr("memory")(like, bytes + alignment - 1);
+  }
+  if (memory.is_none()) return {Plan(capacity, place.device, place.queue()), memory, place};
   Borrowed tensor = at_place("plan", memory, Use::write, place);
   auto const address = reinterpret_cast<std::uintptr_t>(tensor.open(place.stream).data);
   auto* const aligned = reinterpret_cast<void*>((address + alignment - 1) / alignment * alignment);
@@ -270,11 +288,8 @@ void bind_plan(nb::module_& module) {
       .def_prop_ro("capacity", [](PlanObject const& o) { return o.plan.capacity(); })
       .def_prop_ro("spatial", &spatial_of)
       .def_prop_ro("device", [](PlanObject const& o) { return name_of(o.plan.device()); })
-      .def_prop_ro("memory", [](PlanObject const& o) { return o.memory; })
-      .def_prop_ro(
-          "rows_address",
-          [](PlanObject const& o) { return reinterpret_cast<std::uintptr_t>(o.plan.rows()); })
-      .def("rows_bytes", &rows_of)
+      .def("rows", &rows_of)
+      .def("rows_into", &rows_into, nb::arg("out"))
       .def("error", &error_tuple)
       .def("clear_error",
            [](PlanObject& o) {

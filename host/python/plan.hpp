@@ -36,7 +36,7 @@ struct PlanObject {
   Place place;
 };
 
-/// In new memory of the framework that `like` is of; in its own where that is none or on the CPU.
+/// On CUDA in memory of the framework that `like` is of, if that is known; else in its own.
 PlanObject make_plan(std::int64_t capacity, Place const& place, nb::handle like);
 
 /// Where the draw comes from: {seed, step, first}, or one that lives in a tensor.

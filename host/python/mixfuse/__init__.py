@@ -10,6 +10,7 @@ the CPU and on every GPU. Importing this makes no CUDA call.
 """
 
 from mixfuse._api import Plan, Policy, Schedule, Spec, Targets, info, mix, plan
+from mixfuse._collate import collate
 from mixfuse._core import stream_version, version as __version__
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Spec",
     "Targets",
     "__version__",
+    "collate",
     "info",
     "mix",
     "plan",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mixfuse import _core
+from mixfuse import _core, _frameworks
 
 Plan = _core.Plan
 
@@ -114,14 +114,18 @@ class Targets(NamedTuple):
     weight: Any  #: (B,) float32, share of the own class
 
 
-def _spec_of(spec: Spec | None, options: dict[str, Any]) -> _core.Spec:
+def spec_of(spec: Spec | None, options: dict[str, Any]) -> Spec:
+    """The one given, or one made of `options`."""
     if spec is None:
-        return Spec(**options)._core
+        return Spec(**options)
     if options:
         raise TypeError(f"{', '.join(options)}: given beside spec")
     if not isinstance(spec, Spec):
         raise TypeError(f"spec: {type(spec).__qualname__}, expected a mixfuse.Spec")
-    return spec._core
+    return spec
+
+
+_ANY = Spec()
 
 
 def plan(
@@ -142,41 +146,45 @@ def plan(
     threads: int = 0,
     **policy: Any,
 ) -> Plan:
+    """Draws who is mixed with whom and how, where the images lie; `mix(..., plan=)` applies it, to
+    as many tensors as you like.
+
+    images: (B, ...), of which shape and device matter, or a shape, then with `device` ("cpu",
+        "cuda:0"). Axes by `layout` as in `mix`.
+    spec, policy: a Spec, or its arguments.
+    seed, step, first: the whole randomness: seed of 64 bits, used as given; step and the global
+        index of the batch's first sample below 2^48.
+    draw: in their place an int64 tensor (3,) of seed, step, first on the images' device: read
+        there, its step advanced by one, so that each replay of a CUDA graph draws anew. What is out
+        of range there is told by the plan's error().
+    schedule: what a live draw reads instead of the spec's numbers.
+    partners: (B,) int32 or int64 with pairing="given": the partner of each.
+    rows: instead of all that: NumPy rows, made by hand or read by Plan.rows().
+    out: a plan of enough capacity to draw into, instead of a new one.
+    stream, threads: as in `mix`.
+
+    Returns the plan. Raises as `mix`.
+    """
     if rows is not None:
-        import numpy
+        from mixfuse._rows import to_bytes
 
         if spec is not None or policy or partners is not None or draw is not None:
             raise TypeError("rows: given beside spec, partners or draw")
-        rows = numpy.ascontiguousarray(rows, _row_dtype()).tobytes()
-    return _core.plan(
-        images, _spec_of(spec, policy), seed, step, first, draw, schedule, partners, rows, out,
-        layout, device, stream, threads,
-    )  # fmt: skip
+        rows = to_bytes(rows)
+        spec = _ANY
+    _check_draw(draw, seed, step, first)
+    core = spec_of(spec, policy)._core
+    arguments = (images, core, seed, step, first, draw, schedule, partners, rows, out, layout,
+                 device, stream, threads)  # fmt: skip
+    if stream is None:
+        return _core.plan(*arguments)
+    with _frameworks.on_stream(images, stream):
+        return _core.plan(*arguments)
 
 
-def _row_dtype() -> Any:
-    import numpy
-
-    return numpy.dtype(
-        [
-            ("partner", "i4"),
-            ("outside", "f4"),
-            ("inside", "f4"),
-            ("label", "f4"),
-            ("flip", "u4"),
-            ("lo", "i4", 3),
-            ("hi", "i4", 3),
-        ]
-    )
-
-
-def _rows(self: Plan) -> Any:
-    import numpy
-
-    return numpy.frombuffer(self.rows_bytes(), _row_dtype()).copy()
-
-
-Plan.rows = _rows
+def _check_draw(draw: Any, seed: int, step: int, first: int) -> None:
+    if draw is not None and (seed or step or first):
+        raise TypeError("draw: given beside seed, step or first")
 
 
 def mix(
@@ -202,25 +210,76 @@ def mix(
     out_layout: str | None = None,
     out_dtype: Any = None,
     target_dtype: Any = None,
-    mean: Any = None,
-    std: Any = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
     stream: Any = None,
     threads: int = 0,
     **policy: Any,
 ) -> Any:
+    """Mixes a batch with itself, images and labels alike, in one pass.
+
+        mixed, targets = mix(images, labels, mixup=0.2, cutmix=1.0, num_classes=1000, step=step)
+
+    images: (B, ...) of uint8, float16, bfloat16, float32 or float64, any strides, of any framework
+        that speaks DLPack; copied for no reason.
+    labels: class ids (B,) of uint8, int32 or int64, or rows (B, K) of floats or bool; None: images
+        alone are mixed.
+    spec, policy, seed, step, first, draw, schedule: as in `plan`; or
+    plan: one that is there already.
+    partners, partner_labels: a second batch of the same shape, from which partners come.
+    out, targets_out: tensors to write, returned as they are; out=images mixes in place. Without them
+        the frameworks of images and labels make new ones; JAX arrays cannot be written.
+    num_classes: K; needed for ids unless targets_out says it.
+    smoothing: of ids, before the mix: off = s/K, on = 1 - s + s/K, unmixed samples too.
+    ignored: an id whose share is left out of the targets.
+    target: "dense", (B, K) float32 (`target_dtype`: float16, bfloat16; float rows keep theirs), or
+        "sparse", a Targets.
+    layout: "nf", "nct", "nchw", "nhwc", "ntchw" or "ncdhw"; by rank without it. Boxes lie on f, t,
+        h w or d h w. `out_layout`: the same axes in another order.
+    out_dtype: uint8 to float16, bfloat16, float32; float32 to float16, bfloat16.
+    mean, std: of each channel, or one for all, in full-scale units as torchvision's Normalize after
+        its conversion to [0, 1]: applied to what was mixed, out_dtype then a float.
+    stream: for CUDA tensors, an int or an object with __cuda_stream__, cuda_stream or ptr; without
+        it the current stream of the images' framework, else the legacy default stream. Tensors are
+        kept alive until that stream has used them.
+    threads: of the CPU, 0: as many as OpenMP takes.
+
+    Returns images, or (images, targets). On CUDA it returns once work is queued.
+
+    Raises, naming the argument, before anything is queued: TypeError (not a tensor, not a number,
+    float class ids, a JAX array to be written, arguments that exclude each other), ValueError
+    (shapes, ranges, devices that differ, read-only outputs, overlap, a capsule that was used),
+    NotImplementedError (dtypes and sizes that are not built, CUDA in a build without it) and
+    RuntimeError (what CUDA refuses). A class id outside 0..K-1 leaves its share out; on the CPU it
+    warns (RuntimeWarning), on CUDA the plan's error() tells.
+
+    Mixup: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019, arXiv:1905.04899.
+    """
     if plan is None:
-        core_spec = _spec_of(spec, policy)
+        _check_draw(draw, seed, step, first)
+        core = spec_of(spec, policy)._core
     elif spec is not None or policy or seed or step or first or draw is not None:
         raise TypeError("plan: given beside spec, seed, step, first or draw")
     else:
-        core_spec = None
-    result = _core.mix(
-        images, labels, plan, core_spec, seed, step, first, draw, schedule, partners,
-        partner_labels, out, targets_out, num_classes, smoothing, ignored, target == "sparse",
-        layout, out_layout, out_dtype, target_dtype, mean, std, stream, threads,
-    )  # fmt: skip
-    return result
+        core = None
+    if target not in ("dense", "sparse"):
+        raise ValueError(f"target: {target!r}, expected 'dense' or 'sparse'")
+    if getattr(images, "requires_grad", False) and _frameworks.records_gradients(images):
+        raise ValueError("images: requires grad, which would be lost; expected images.detach(), "
+                         "or the operators of mixfuse.torch")  # fmt: skip
+    arguments = (images, labels, plan, core, seed, step, first, draw, schedule, partners,
+                 partner_labels, out, targets_out, num_classes, smoothing, ignored,
+                 target == "sparse", layout, out_layout, out_dtype, target_dtype, mean, std, stream,
+                 threads)  # fmt: skip
+    if stream is None:
+        return _core.mix(*arguments)
+    with _frameworks.on_stream(images, stream):
+        return _core.mix(*arguments)
 
 
 def info() -> dict[str, Any]:
+    """What this build and this machine can do: version, stream_version (of the drawn bits),
+    backends, CUDA devices, driver, runtime (13000 is 13.0), architectures, and `absent`: why there
+    is no CUDA device. Asks CUDA at its first call, unlike the rest of the package, which asks only
+    when it gets a CUDA tensor."""
     return _core.info()
