@@ -48,9 +48,11 @@ DType dtype_of(char const* name, DLDataType dtype) {
   auto const* const found = std::find_if(std::begin(known), std::end(known), [&](auto const& one) {
     return one.code == dtype.code && one.bits == dtype.bits;
   });
-  require<unsupported>(found != std::end(known), name, ": ", name_of(dtype),
-                       ", expected uint8, bool8, int32, int64, float16, bfloat16, float32 or ",
-                       "float64");
+  if (found == std::end(known)) {  // the name is a text to make, so not for every tensor
+    throw unsupported(message(
+        name, ": ", name_of(dtype),
+        ", expected uint8, bool8, int32, int64, float16, bfloat16, float32 or ", "float64"));
+  }
   return found->dtype;
 }
 
