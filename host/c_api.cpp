@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <memory>
+#include <exception>
 #include <new>
-#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "host/check.hpp"
 #include "host/plan.hpp"
@@ -24,14 +27,31 @@ static_assert(offsetof(mixfuse_row, label) == offsetof(mixfuse::Row, label));
 static_assert(offsetof(mixfuse_row, flip) == offsetof(mixfuse::Row, flip));
 static_assert(offsetof(mixfuse_row, lo) == offsetof(mixfuse::Row, box.lo));
 static_assert(offsetof(mixfuse_row, hi) == offsetof(mixfuse::Row, box.hi));
-// A newer structure must be larger, never fill padding at the end of an older one.
-static_assert(sizeof(mixfuse_queue) == offsetof(mixfuse_queue, stream) + sizeof(void*));
-static_assert(sizeof(mixfuse_policy) == offsetof(mixfuse_policy, hi) + sizeof(double));
-static_assert(sizeof(mixfuse_spec) == offsetof(mixfuse_spec, group) + sizeof(std::int64_t));
-static_assert(sizeof(mixfuse_extents) ==
-              offsetof(mixfuse_extents, spatial) + 3 * sizeof(std::int64_t));
 
 namespace mixfuse {
+
+// A newer structure is larger: it must not fill the padding at the end of an older one.
+template <>
+struct Released<mixfuse_cuda_info> : Sizes<40> {};
+template <>
+struct Released<mixfuse_queue> : Sizes<24> {};
+template <>
+struct Released<mixfuse_policy> : Sizes<48> {};
+template <>
+struct Released<mixfuse_spec> : Sizes<40> {};
+template <>
+struct Released<mixfuse_schedule> : Sizes<32> {};
+template <>
+struct Released<mixfuse_extents> : Sizes<48> {};
+template <>
+struct Released<mixfuse_label_rule> : Sizes<24> {};
+template <>
+struct Released<mixfuse_normalise> : Sizes<24> {};
+template <>
+struct Released<mixfuse_originals> : Sizes<56> {};
+template <>
+struct Released<mixfuse_mixed> : Sizes<48> {};
+
 namespace {
 
 template <class C, class Cpp>

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
 
 #include "host/check.hpp"
@@ -12,18 +12,23 @@
 /// C's parameter structures start with the size that they had where the caller was compiled.
 namespace mixfuse {
 
-/// Sizes that the structure has had in releases, the newest last.
+template <std::uint32_t... Size>
+struct Sizes {
+  static constexpr std::uint32_t sizes[] = {Size...};
+};
+
+/// The Sizes that the structure has had in releases, the newest last.
 template <class T>
-inline constexpr std::array released_sizes{std::uint32_t{sizeof(T)}};
+struct Released;
 
 /// `name` in parts, which become a text only in an error.
 template <class T, class... Name>
 void check_size(std::uint32_t size, Name const&... name) {
-  constexpr auto const& known = released_sizes<T>;
-  static_assert(known.back() == sizeof(T) && offsetof(T, struct_size) == 0);
+  auto const& known = Released<T>::sizes;
+  static_assert(*std::rbegin(Released<T>::sizes) == sizeof(T), "a new size is a new release");
   require<unsupported>(size <= sizeof(T), name..., ".struct_size: ", size,
                        ", this library is older than its caller and knows ", sizeof(T));
-  require(std::find(known.begin(), known.end(), size) != known.end(), name...,
+  require(std::find(std::begin(known), std::end(known), size) != std::end(known), name...,
           ".struct_size: ", size, ", expected ", sizeof(T));
 }
 

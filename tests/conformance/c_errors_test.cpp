@@ -54,8 +54,8 @@ struct Scene {
   mixfuse_mixed to = mixfuse_make_mixed();
   mixfuse_cuda_info info_object{};
   std::size_t size_object = 3;
-  mixfuse_plan* new_plan = nullptr;
-  mixfuse_mixer* new_mixer = nullptr;
+  mixfuse_plan* new_plan = reinterpret_cast<mixfuse_plan*>(this);  // any
+  mixfuse_mixer* new_mixer = reinterpret_cast<mixfuse_mixer*>(this);
   mixfuse_plan const* plan_found = nullptr;
   mixfuse_row const* rows_found = nullptr;
 

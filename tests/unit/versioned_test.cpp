@@ -22,8 +22,7 @@ struct New {
 }  // namespace
 
 template <>
-inline constexpr std::array released_sizes<New>{std::uint32_t{sizeof(Old)},
-                                                std::uint32_t{sizeof(New)}};
+struct Released<New> : Sizes<sizeof(Old), sizeof(New)> {};
 
 namespace {
 
