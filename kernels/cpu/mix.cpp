@@ -571,24 +571,36 @@ class Mixer {
     }
   }
 
+  /// What is narrow has one fast way.
+  template <class By>
+  void narrow(bool past, By const& by) const {
+#if defined(__x86_64__)
+    if (course_.isa != Isa::plain) {
+      past ? by([](auto... all) { run_avx2<Past<CombineNarrow>>(all...); })
+           : by([](auto... all) { run_avx2<CombineNarrow>(all...); });
+      return;
+    }
+#endif
+    past ? by([](auto... all) { Past<Combine>::run(all...); })
+         : by([](auto... all) { Combine::run(all...); });
+  }
+
   void combine(Out* out, In const* own, In const* partner, std::int64_t count, float weight,
                std::int64_t channel, bool past) const {
     if constexpr (std::is_same_v<In, Out>) {
       if (out == own && weight == 1.0f) return;  // in place, unmixed
     }
     auto const run = [&](std::int64_t at, std::int64_t length, auto... map) {
-      auto const by = [&](auto loop) {
-        using Loop = decltype(loop);
-        past ? run_for<Past<Loop>>(course_.isa, out + at, own + at, partner + at, length, weight,
-                                   map...)
-             : run_for<Loop>(course_.isa, out + at, own + at, partner + at, length, weight, map...);
+      auto const by = [&](auto call) {
+        call(out + at, own + at, partner + at, length, weight, map...);
       };
-#if defined(__x86_64__)
-      if constexpr (sizeof(Out) + sizeof(In) < 2 * sizeof(float)) {
-        if (course_.isa != Isa::plain) return by(CombineNarrow{});
+      if constexpr (sizeof(In) + sizeof(Out) < 2 * sizeof(float)) {
+        narrow(past, by);
+      } else if (past) {
+        by([&](auto... all) { run_for<Past<Combine>>(course_.isa, all...); });
+      } else {
+        by([&](auto... all) { run_for<Combine>(course_.isa, all...); });
       }
-#endif
-      by(Combine{});
     };
     if constexpr (!std::is_same_v<Out, std::uint8_t>) {
       if (tabled()) {
