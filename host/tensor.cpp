@@ -24,13 +24,6 @@ std::atomic<bool>& checked() {
   return on;
 }
 
-/// a * b, or an error that names the argument.
-std::int64_t product(char const* name, std::int64_t a, std::int64_t b) {
-  std::int64_t result = 0;
-  require(!__builtin_mul_overflow(a, b, &result), name, ": its size exceeds 64 bits");
-  return result;
-}
-
 /// Offset of the last byte and one.
 std::int64_t span_of(char const* name, ConstTensorView const& view) {
   std::int64_t last = 0;
@@ -144,6 +137,12 @@ template struct BasicTensorView<void>;
 template struct BasicTensorView<void const>;
 
 void set_checked(bool on) noexcept { checked() = on; }
+
+std::int64_t product(char const* name, std::int64_t a, std::int64_t b) {
+  std::int64_t result = 0;
+  require(!__builtin_mul_overflow(a, b, &result), name, ": its size exceeds 64 bits");
+  return result;
+}
 
 std::int64_t elements_of(ConstTensorView const& view) {
   std::int64_t count = 1;

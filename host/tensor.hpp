@@ -15,6 +15,8 @@ std::string name_of(Device device);
 /// "(2, 3, 4)".
 std::string shape_of(ConstTensorView const& view);
 
+/// a * b, or an error that names the argument.
+std::int64_t product(char const* name, std::int64_t a, std::int64_t b);
 std::int64_t elements_of(ConstTensorView const& view);
 Layout layout_of(char const* name, ConstTensorView const& images);
 /// 1 where the layout has no channel axis.

@@ -5,6 +5,7 @@
 /// `plan_into`, `mix_into`, `label_into`. `step_into` does the last two in one launch; `Mixer` does
 /// them all, step by step.
 
+#include "mixfuse/dlpack.hpp"
 #include "mixfuse/error.hpp"
 #include "mixfuse/info.hpp"
 #include "mixfuse/label.hpp"
