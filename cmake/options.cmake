@@ -36,7 +36,8 @@ function(mixfuse_compile_options target)
   # nvcc's own host code is not pedantic, and CMake 3.25 knows no flag of its for C++20.
   target_compile_options(${target} PRIVATE
     "$<$<COMPILE_LANGUAGE:CXX>:${host};-Wpedantic>"
-    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--fmad=false;-lineinfo;-Xcompiler=${through_nvcc}>")
+    "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--fmad=false;-lineinfo;-Xcompiler=${through_nvcc}>"
+    "$<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${MIXFUSE_SMALL}>>:-Xfatbin=-compress-all;--compress-mode=size>")
   target_compile_features(${target} PRIVATE cxx_std_20)
   set_target_properties(${target} PROPERTIES
     CXX_EXTENSIONS OFF

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What mixfuse asks of the frameworks whose tensors it gets: new tensors, and their streams. None
+is imported here that its user has not imported."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any
+
+from mixfuse import _core
+
+
+def framework_of(tensor: Any) -> str:
+    """'torch' of torch.Tensor, 'jaxlib' of a JAX array, 'builtins' of a capsule."""
+    return type(tensor).__module__.partition(".")[0]
+
+
+def empty(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """A tensor of the framework and on the device of `like`, its values not set."""
+    make = _EMPTY.get(framework_of(like))
+    if make is None:
+        raise TypeError(
+            f"out: missing, and mixfuse does not know how to make a {type(like).__qualname__}; "
+            "expected out= (and targets_out=) to write into"
+        )
+    return make(like, shape, dtype)
+
+
+def memory(like: Any, size: int) -> Any:
+    """`size` bytes on the device of `like`, or None where its framework is not known."""
+    make = _EMPTY.get(framework_of(like))
+    return None if make is None else make(like, (size,), "uint8")
+
+
+def hand_over(like: Any, made: _core.Memory) -> Any:
+    """What `empty` made in host memory, as an array of the framework of `like`; not copied."""
+    if framework_of(like) == "tensorflow":
+        return sys.modules["tensorflow"].experimental.dlpack.from_dlpack(made.__dlpack__())
+    return sys.modules["jax"].dlpack.from_dlpack(made)
+
+
+def records_gradients(tensor: Any) -> bool:
+    return framework_of(tensor) == "torch" and sys.modules["torch"].is_grad_enabled()
+
+
+@contextlib.contextmanager
+def on_stream(like: Any, stream: Any) -> Any:
+    """New tensors of the framework of `like` belong to that stream, where its allocator cares."""
+    framework = framework_of(like)
+    if framework == "torch" and like.is_cuda:
+        cuda = sys.modules["torch"].cuda
+        address = _core.stream_of(stream, like)
+        with cuda.stream(cuda.ExternalStream(address, device=like.device)):
+            yield
+    elif framework == "cupy":
+        address = _core.stream_of(stream, like)
+        with like.device, sys.modules["cupy"].cuda.ExternalStream(address):
+            yield
+    else:
+        yield
+
+
+def _torch(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    torch = sys.modules["torch"]
+    if tuple(like.shape) == tuple(shape):  # channels_last stays so
+        return torch.empty_like(like, dtype=getattr(torch, dtype), requires_grad=False)
+    return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+
+
+def _numpy(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    return sys.modules["numpy"].empty(shape, dtype)
+
+
+def _cupy(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    cupy = sys.modules["cupy"]
+    with like.device:
+        return cupy.empty(shape, dtype)
+
+
+def _host(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    """For arrays that cannot be written: memory, to be handed over when it is filled."""
+    if like.__dlpack_device__()[0] != 1:
+        raise NotImplementedError(
+            f"images: a {framework_of(like)} array on a GPU is immutable, so mix cannot write one "
+            "there; JAX: use mixfuse.jax, inside jit or not"
+        )
+    return _core.Memory(shape, dtype)
+
+
+_EMPTY = {
+    "torch": _torch,
+    "numpy": _numpy,
+    "cupy": _cupy,
+    "jax": _host,
+    "jaxlib": _host,
+    "tensorflow": _host,
+}

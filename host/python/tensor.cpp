@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "host/python/tensor.hpp"
+
+#include <nanobind/stl/string.h>
+
+#include <utility>
+
+#include "host/check.hpp"
+
+namespace mixfuse::python {
+
+/// As the standard lays it out; what follows the header only if its major version is 1.
+struct ExchangeApi {
+  struct Header {
+    DLPackVersion version;
+    Header const* previous;
+  } header;
+  int (*allocate)(DLTensor*, DLManagedTensorVersioned**, void*,
+                  void (*)(void*, char const*, char const*));
+  int (*managed_from_object)(void* object, DLManagedTensorVersioned** tensor);
+  int (*managed_to_object)(DLManagedTensorVersioned* tensor, void** object);
+  int (*tensor_from_object)(void* object, DLTensor* tensor);  // may be null
+  int (*current_stream)(DLDeviceType type, std::int32_t id, void** stream);
+};
+
+namespace {
+
+constexpr std::uint32_t major_version = 1;
+constexpr std::uint64_t read_only = DLPACK_FLAG_BITMASK_READ_ONLY;
+constexpr std::uint64_t is_copied = DLPACK_FLAG_BITMASK_IS_COPIED;
+
+std::string type_of(nb::handle object) { return nb::type_name(object.type()).c_str(); }
+
+nb::builtin_exception wrong_type(std::string const& text) { return nb::type_error(text.c_str()); }
+
+bool is_cuda(DLDevice device) {
+  return device.device_type == kDLCUDA || device.device_type == kDLCUDAManaged;
+}
+
+/// The attribute, or nothing.
+nb::object find(nb::handle object, char const* name) {
+  return nb::getattr(object, name, nb::object());
+}
+
+/// A module that somebody has loaded, or nothing.
+nb::object loaded(char const* name) {
+  nb::dict const modules = nb::module_::import_("sys").attr("modules");
+  nb::object const module = modules.attr("get")(name);
+  return module.is_none() ? nb::object() : module;
+}
+
+/// Calls `attempt` and tells whether it raised a TypeError, which means: not these arguments.
+template <class Attempt>
+bool is_refused(Attempt const& attempt) {
+  try {
+    attempt();
+    return false;
+  } catch (nb::python_error const& error) {
+    if (!error.matches(PyExc_TypeError)) throw;
+    return true;
+  }
+}
+
+nb::object capsule_of(char const* name, nb::handle object, nb::object const& stream) {
+  nb::object const method = find(object, "__dlpack__");
+  if (!method.is_valid()) {
+    nb::object const tensorflow =
+        framework_of(object) == "tensorflow" ? loaded("tensorflow") : nb::object();
+    if (tensorflow.is_valid())
+      return tensorflow.attr("experimental").attr("dlpack").attr("to_dlpack")(object);
+    throw wrong_type(message(name, ": ", type_of(object), ", expected a tensor with __dlpack__"));
+  }
+  nb::object capsule;
+  if (is_refused([&] {
+        capsule = method(nb::arg("stream") = stream, nb::arg("max_version") = nb::make_tuple(1, 3));
+      }) &&
+      is_refused([&] { capsule = method(nb::arg("stream") = stream); })) {
+    capsule = method();
+  }
+  return capsule;
+}
+
+DLDevice device_of(char const* name, nb::handle object) {
+  nb::object const method = find(object, "__dlpack_device__");
+  if (!method.is_valid()) {
+    throw wrong_type(message(name, ": ", type_of(object),
+                             ", expected a tensor with __dlpack__ and __dlpack_device__"));
+  }
+  nb::object const pair = method();
+  return {static_cast<DLDeviceType>(nb::cast<int>(nb::int_(pair[0]))),
+          nb::cast<std::int32_t>(nb::int_(pair[1]))};
+}
+
+std::uintptr_t address_of(nb::handle value) {
+  if (nb::isinstance<nb::bool_>(value) || !nb::isinstance<nb::int_>(value)) {
+    throw wrong_type(message("stream: ", type_of(value), ", expected an int, or an object with ",
+                             "__cuda_stream__, cuda_stream or ptr"));
+  }
+  std::uintptr_t address = 0;
+  if (!nb::try_cast(value, address)) {
+    throw invalid_argument(
+        message("stream: ", nb::repr(value).c_str(), ", expected the address of a stream"));
+  }
+  return address == 1 ? 0 : address;  // the legacy default stream has two names
+}
+
+std::uintptr_t given_stream(nb::handle given) {
+  if (nb::object const method = find(given, "__cuda_stream__"); method.is_valid()) {
+    return address_of(nb::object(method()[1]));
+  }
+  for (char const* const name : {"cuda_stream", "ptr"}) {
+    if (nb::object const value = find(given, name); value.is_valid()) return address_of(value);
+  }
+  return address_of(given);
+}
+
+/// CuPy's older versions know the current device only.
+nb::object cupy_stream(nb::handle cupy, std::int32_t device) {
+  nb::object const current = cupy.attr("cuda").attr("get_current_stream");
+  nb::object stream;
+  if (is_refused([&] { stream = current(device); })) stream = current();
+  return stream;
+}
+
+}  // namespace
+
+std::string framework_of(nb::handle object) {
+  std::string const module = nb::cast<std::string>(nb::str(object.type().attr("__module__")));
+  return module.substr(0, module.find('.'));
+}
+
+ExchangeApi const* exchange_api_of(nb::handle object) {
+  nb::object const capsule = find(object.type(), "__dlpack_c_exchange_api__");
+  if (!PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
+  auto const* header = static_cast<ExchangeApi::Header const*>(
+      PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+  while (header != nullptr && header->version.major != major_version) header = header->previous;
+  return reinterpret_cast<ExchangeApi const*>(header);
+}
+
+std::uintptr_t stream_of(nb::handle given, nb::handle tensor, DLDevice device) {
+  if (!is_cuda(device)) {
+    require(given.is_none(), "stream: given, but the tensors are in host memory");
+    return 0;
+  }
+  if (!given.is_none()) return given_stream(given);
+  if (ExchangeApi const* const api = exchange_api_of(tensor)) {
+    void* stream = nullptr;
+    if (api->current_stream(kDLCUDA, device.device_id, &stream) != 0) throw nb::python_error();
+    return reinterpret_cast<std::uintptr_t>(stream);
+  }
+  std::string const framework = framework_of(tensor);
+  if (framework == "torch") {
+    if (nb::object const torch = loaded("torch"); torch.is_valid()) {
+      return given_stream(torch.attr("cuda").attr("current_stream")(device.device_id));
+    }
+  } else if (framework == "cupy") {
+    if (nb::object const cupy = loaded("cupy"); cupy.is_valid()) {
+      return given_stream(cupy_stream(cupy, device.device_id));
+    }
+  }
+  return 0;
+}
+
+Borrowed::Borrowed(char const* name, nb::handle object, Use use)
+    : name_{name}, object_{object}, use_{use} {
+  if (PyCapsule_CheckExact(object.ptr())) {
+    take(object);
+    return;
+  }
+  std::string const framework = use == Use::write ? framework_of(object) : "";
+  if (framework == "jax" || framework == "jaxlib") {
+    throw wrong_type(
+        message(name, ": a JAX array, which is immutable; expected a tensor to write"));
+  }
+  ExchangeApi const* const api = exchange_api_of(object);
+  if (api == nullptr) {
+    device_ = device_of(name, object);
+    return;
+  }
+  if (use == Use::read && api->tensor_from_object != nullptr) {
+    if (api->tensor_from_object(object.ptr(), &lent_) != 0) throw nb::python_error();
+    tensor_ = &lent_;
+  } else {
+    if (api->managed_from_object(object.ptr(), &versioned_) != 0) throw nb::python_error();
+    tensor_ = &versioned_->dl_tensor;
+  }
+  device_ = tensor_->device;
+}
+
+Borrowed::Borrowed(Borrowed&& other) noexcept
+    : name_{other.name_},
+      object_{other.object_},
+      use_{other.use_},
+      device_{other.device_},
+      lent_{other.lent_},
+      tensor_{other.tensor_ == &other.lent_ ? &lent_ : other.tensor_},
+      legacy_{std::exchange(other.legacy_, nullptr)},
+      versioned_{std::exchange(other.versioned_, nullptr)} {}
+
+Borrowed::~Borrowed() {
+  if (legacy_ != nullptr && legacy_->deleter != nullptr) legacy_->deleter(legacy_);
+  if (versioned_ != nullptr && versioned_->deleter != nullptr) versioned_->deleter(versioned_);
+}
+
+/// From here on the tensor is ours to delete, whatever happens: nobody else will.
+void Borrowed::take(nb::handle capsule) {
+  PyObject* const object = capsule.ptr();
+  if (PyCapsule_IsValid(object, "dltensor_versioned")) {
+    versioned_ =
+        static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(object, "dltensor_versioned"));
+    PyCapsule_SetName(object, "used_dltensor_versioned");
+    if (versioned_->version.major != major_version) {
+      unsupported const error(message(name_, ": DLPack ", versioned_->version.major, ".",
+                                      versioned_->version.minor, ", expected 1.x"));
+      // Of an unknown version nothing but the deleter may be touched.
+      if (versioned_->deleter != nullptr) versioned_->deleter(versioned_);
+      versioned_ = nullptr;
+      throw error;
+    }
+    tensor_ = &versioned_->dl_tensor;
+  } else if (PyCapsule_IsValid(object, "dltensor")) {
+    legacy_ = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(object, "dltensor"));
+    PyCapsule_SetName(object, "used_dltensor");
+    tensor_ = &legacy_->dl_tensor;
+  } else {
+    char const* const found = PyCapsule_CheckExact(object) ? PyCapsule_GetName(object) : nullptr;
+    require(found == nullptr || std::string(found).rfind("used_", 0) != 0, name_,
+            ": a capsule that was used before");
+    throw wrong_type(
+        message(name_, ": ", found ? found : type_of(capsule), ", expected a capsule of DLPack"));
+  }
+  device_ = tensor_->device;
+}
+
+/// Asks the producer, who makes the data safe on the stream.
+void Borrowed::ask(std::uintptr_t stream) {
+  constexpr std::uintptr_t legacy_default = 1;  // 0 is not allowed
+  nb::object const argument = is_cuda(device_)
+                                  ? nb::object(nb::int_(stream == 0 ? legacy_default : stream))
+                                  : nb::object(nb::none());
+  take(capsule_of(name_, object_, argument));
+}
+
+TensorView Borrowed::open(std::uintptr_t stream, Layout layout) {
+  if (tensor_ == nullptr) ask(stream);
+  if (use_ == Use::write && versioned_ != nullptr) {
+    require((versioned_->flags & read_only) == 0, name_, ": read-only, expected to be written");
+    require((versioned_->flags & is_copied) == 0, name_,
+            ": its producer hands out a copy, expected the tensor's own memory");
+  }
+  return from_dlpack(name_, *tensor_, layout);
+}
+
+}  // namespace mixfuse::python
