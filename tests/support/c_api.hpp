@@ -117,7 +117,8 @@ inline std::vector<mixfuse_row> c_rows(std::vector<Row> const& rows) {
 
 inline std::vector<Row> cpp_rows(std::vector<mixfuse_row> const& rows) {
   std::vector<Row> made(rows.size());
-  if (!rows.empty()) std::memcpy(static_cast<void*>(made.data()), rows.data(), rows.size() * sizeof(Row));
+  if (!rows.empty())
+    std::memcpy(static_cast<void*>(made.data()), rows.data(), rows.size() * sizeof(Row));
   return made;
 }
 
