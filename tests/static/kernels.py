@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """What nvcc made of the kernels, read from the built files: no GPU, and nothing compiled again.
 
