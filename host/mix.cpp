@@ -133,6 +133,15 @@ void run(StepCall const& call, Plan::State const& state, Queue queue) {
               "mix");
 }
 
+StepCall mix_call(TensorView const& out, Samples const& in, Normalise const& normalise,
+                  Plan::State const& state) {
+  return {Where::out_of_place, out_of_place(out, in, normalise, state), {}};
+}
+
+StepCall mix_in_place_call(TensorView const& images, Plan::State const& state) {
+  return {Where::in_place, in_place(images, state), {}};
+}
+
 StepCall step_call(Mixed const& out, Originals const& in, Plan::State const& state) {
   MixJob const images = out_of_place(out.images, in.images, in.normalise, state);
   bool const second = in.images.partners.present();
@@ -159,14 +168,14 @@ void mix_into(TensorView out, Samples in, Normalise const& normalise, Plan& plan
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  run({Where::out_of_place, out_of_place(out, in, normalise, state), {}}, state, queue);
+  run(mix_call(out, in, normalise, state), state, queue);
 }
 
 void mix_in_place(TensorView images, Plan& plan, Queue queue) {
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  run({Where::in_place, in_place(images, state), {}}, state, queue);
+  run(mix_in_place_call(images, state), state, queue);
 }
 
 void step_into(Mixed out, Originals in, Plan& plan, Queue queue) {

@@ -17,6 +17,9 @@ struct StepCall {
   std::optional<LabelJob> labels;
 };
 
+StepCall mix_call(TensorView const& out, Samples const& in, Normalise const& normalise,
+                  Plan::State const& state);
+StepCall mix_in_place_call(TensorView const& images, Plan::State const& state);
 StepCall step_call(Mixed const& out, Originals const& in, Plan::State const& state);
 StepCall step_in_place_call(Mixed const& inout, Samples const& labels, LabelRule const& rule,
                             Plan::State const& state);

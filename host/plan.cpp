@@ -246,7 +246,8 @@ PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batc
   return {job, batch, traits_of(spec)};
 }
 
-PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch, Draw draw) {
+/// Of any pairing, the caller's own too.
+PlanCall host_call(Plan::State const& state, Spec const& spec, Extents const& batch, Draw draw) {
   PlanCall call = call_of(state, spec, batch, Schedule{});
   check_draw(draw, batch.samples);
   call.job.draw = draw;
@@ -331,6 +332,11 @@ void check_draw(Draw draw, std::int64_t samples) {
   require(maths::is_step(draw), "draw.step: ", draw.step, ", expected below 2^48");
   require(maths::fits(draw, samples), "draw.first: ", draw.first, ", with ", samples,
           " samples beyond 2^48");
+}
+
+PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch, Draw draw) {
+  check_not_given(spec);
+  return host_call(state, spec, batch, draw);
 }
 
 PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
@@ -441,7 +447,6 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw, Qu
   Plan::State& state = plan.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  check_not_given(spec);
   run(state, call_of(state, spec, batch, draw), queue);
 }
 
@@ -461,7 +466,7 @@ void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Draw draw,
   InUse const use(state);
   check_queue(state.device, queue);
   require(spec.pairing == Pairing::given, "spec.pairing: expected given with partners");
-  PlanCall call = call_of(state, spec, batch, draw);
+  PlanCall call = host_call(state, spec, batch, draw);
   PlanJob& job = call.job;
   check_tensor("partners", partners, Access::read);
   check_device("partners", partners.device, state.device);

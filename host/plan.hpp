@@ -49,6 +49,7 @@ struct PlanCall {
   RowTraits traits;
 };
 
+PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch, Draw draw);
 /// Of a live draw, its step to be advanced.
 PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
                  Live const& live);

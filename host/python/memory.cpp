@@ -24,6 +24,7 @@ struct Block {
     dtype.lanes = 1;
     dtype.bits = static_cast<std::uint8_t>(8 * size);
     dtype.code = static_cast<std::uint8_t>(type == DType::bf16                        ? kDLBfloat
+                                           : type == DType::boolean                   ? kDLBool
                                            : type == DType::u8                        ? kDLUInt
                                            : type == DType::i32 || type == DType::i64 ? kDLInt
                                                                                       : kDLFloat);

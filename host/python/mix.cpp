@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "host/mix.hpp"
+
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "host/check.hpp"
+#include "host/plan.hpp"
 #include "host/python/arguments.hpp"
 #include "host/python/keep.hpp"
 #include "host/python/memory.hpp"
@@ -198,10 +201,10 @@ nb::object mix(nb::object images, nb::object labels, nb::object plan, nb::object
     require<unsupported>(normalise.channels == 0, "mean: pixels mixed in place are not normalised");
     require(!second.view.present(), "partners: in place there is one batch");
   } else {
-    Layout const made = out_axes.is_none() ? in.layout : layout("out_layout", out_axes);
+    Layout const made =
+        out_axes.is_none() ? layout_of("images", in) : layout("out_layout", out_axes);
     if (out.is_none()) {
-      out = empty(images,
-                  made == in.layout ? shape_in(layout_of("images", in), in) : shape_in(made, in),
+      out = empty(images, shape_in(made, in),
                   out_dtype.is_none() ? in.dtype : dtype("out_dtype", out_dtype));
     }
     mixed.open("out", out, Use::write, place, made);
@@ -213,30 +216,41 @@ nb::object mix(nb::object images, nb::object labels, nb::object plan, nb::object
                   place);
   }
 
-  std::optional<PlanObject> made;
-  PlanObject* object = nullptr;
-  bool error_before = false;
-  if (plan.is_none()) {
-    object = &made.emplace(make_plan(extents.samples, place, images));
-    draw_into(*object, nb::cast<Spec const&>(spec), extents, {seed, step, first, live, schedule},
-              nb::none(), place);
-  } else {
-    object = &nb::cast<PlanObject&>(plan);
-    error_before = has_error(*object);
-  }
-
+  std::optional<PlanObject> drawn;
+  PlanObject* const object = plan.is_none()
+                                 ? &drawn.emplace(make_plan(extents.samples, place, images))
+                                 : &nb::cast<PlanObject&>(plan);
+  bool const error_before = has_error(*object);
   {
     Queue const queue = place.queue();
-    nb::gil_scoped_release const released;
+    Plan::State& state = object->plan.state();
+    InUse const use(state);
+    check_queue(state.device, queue);
+
+    // Everything is checked before anything is queued: of a bad call not even the draw may go on.
+    std::optional<PlanCall> first_call;
+    if (drawn) {
+      auto const& wanted = nb::cast<Spec const&>(spec);
+      Source const source{seed, step, first, live, schedule};
+      first_call = live.is_none() ? call_of(state, wanted, extents, draw_of(source))
+                                  : call_of(state, wanted, extents, live_of(wanted, source, place));
+      take(state, *first_call);
+    }
     Samples const samples{in, second.view};
-    if (!label) {
-      in_place ? mix_in_place(in, object->plan, queue)
-               : mix_into(mixed.view, samples, normalise, object->plan, queue);
-    } else if (in_place) {
-      step_in_place({in, label->views()}, label->samples(), label->rule, object->plan, queue);
-    } else {
-      step_into({mixed.view, label->views()}, {samples, label->samples(), label->rule, normalise},
-                object->plan, queue);
+    StepCall const call = [&] {
+      if (in_place) {
+        return label
+                   ? step_in_place_call({in, label->views()}, label->samples(), label->rule, state)
+                   : mix_in_place_call(in, state);
+      }
+      return label ? step_call({mixed.view, label->views()},
+                               {samples, label->samples(), label->rule, normalise}, state)
+                   : mix_call(mixed.view, samples, normalise, state);
+    }();
+    {
+      nb::gil_scoped_release const released;
+      if (first_call) run(state, *first_call, queue);
+      run(call, state, queue);
     }
   }
   if (label) warn_of_bad_label(*object, error_before);

@@ -40,23 +40,6 @@ Value* values_of(char const* name, nb::handle object, Use use, DType dtype, std:
 
 constexpr std::int64_t draw_words = sizeof(Draw) / sizeof(std::int64_t);
 
-Live live_of(Spec const& spec, Source const& source, Place const& place) {
-  auto const policies = static_cast<std::int64_t>(spec.policies.size());
-  Schedule follows;
-  if (!source.schedule.is_none()) {
-    auto const read = [&](char const* name, int index, std::int64_t count) {
-      return values_of<void const>(name, nb::object(source.schedule[index]), Use::read, DType::f32,
-                                   count, place);
-    };
-    follows.weights = static_cast<Beta const*>(read("schedule.weights", 0, 2 * policies));
-    follows.probabilities = static_cast<float const*>(read("schedule.probabilities", 1, policies));
-    follows.probability = static_cast<float const*>(read("schedule.probability", 2, 1));
-  }
-  auto* const draw =
-      values_of<void>("draw", source.live, Use::write, DType::i64, draw_words, place);
-  return Live(static_cast<Draw*>(draw), follows);
-}
-
 nb::object rows_of(PlanObject const& object) {
   std::vector<Row> rows;
   {
@@ -253,6 +236,28 @@ PlanObject make_plan(std::int64_t capacity, Place const& place, nb::handle like)
   return {Plan(capacity, place.device, aligned, bytes, place.queue()), memory, place};
 }
 
+Draw draw_of(Source const& source) {
+  require(source.schedule.is_none(), "schedule: given without a live draw");
+  return draw(source.seed, source.step, source.first);
+}
+
+Live live_of(Spec const& spec, Source const& source, Place const& place) {
+  auto const policies = static_cast<std::int64_t>(spec.policies.size());
+  Schedule follows;
+  if (!source.schedule.is_none()) {
+    auto const read = [&](char const* name, int index, std::int64_t count) {
+      return values_of<void const>(name, nb::object(source.schedule[index]), Use::read, DType::f32,
+                                   count, place);
+    };
+    follows.weights = static_cast<Beta const*>(read("schedule.weights", 0, 2 * policies));
+    follows.probabilities = static_cast<float const*>(read("schedule.probabilities", 1, policies));
+    follows.probability = static_cast<float const*>(read("schedule.probability", 2, 1));
+  }
+  auto* const draw =
+      values_of<void>("draw", source.live, Use::write, DType::i64, draw_words, place);
+  return Live(static_cast<Draw*>(draw), follows);
+}
+
 void draw_into(PlanObject& object, Spec const& spec, Extents const& batch, Source const& source,
                nb::handle partners, Place const& place) {
   Queue const queue = place.queue();
@@ -262,14 +267,13 @@ void draw_into(PlanObject& object, Spec const& spec, Extents const& batch, Sourc
     nb::gil_scoped_release const released;
     plan_into(object.plan, spec, batch, live, queue);
   } else if (!partners.is_none()) {
-    Draw const drawn = draw(source.seed, source.step, source.first);
+    Draw const drawn = draw_of(source);
     Borrowed tensor = at_place("partners", partners, Use::read, place);
     TensorView const view = tensor.open(place.stream);
     nb::gil_scoped_release const released;
     plan_into(object.plan, spec, batch, drawn, view, queue);
   } else {
-    require(source.schedule.is_none(), "schedule: given without a live draw");
-    Draw const drawn = draw(source.seed, source.step, source.first);
+    Draw const drawn = draw_of(source);
     nb::gil_scoped_release const released;
     plan_into(object.plan, spec, batch, drawn, queue);
   }
@@ -283,14 +287,24 @@ void bind_plan(nb::module_& module) {
               nb::object granularity, nb::object group, nb::object flip) {
              new (self) Spec(spec(policies, probability, pairing, granularity, group, flip));
            });
-  nb::class_<PlanObject>(module, "Plan")
+  nb::class_<PlanObject>(
+      module, "Plan",
+      "The rows of a batch, in the memory where the work runs: who is mixed with "
+      "whom and how. Made by mixfuse.plan; str() prints the rows, in C++'s format.")
       .def_prop_ro("samples", [](PlanObject const& o) { return o.plan.extents().samples; })
       .def_prop_ro("capacity", [](PlanObject const& o) { return o.plan.capacity(); })
       .def_prop_ro("spatial", &spatial_of)
       .def_prop_ro("device", [](PlanObject const& o) { return name_of(o.plan.device()); })
-      .def("rows", &rows_of)
-      .def("rows_into", &rows_into, nb::arg("out"))
-      .def("error", &error_tuple)
+      .def(
+          "rows", &rows_of,
+          "The rows as a NumPy structured array: partner, outside, inside, label, flip, lo (3), hi "
+          "(3). Waits for the stream that they are drawn on.")
+      .def("rows_into", &rows_into, nb::arg("out"),
+           "Copies the rows to an int32 tensor (B, 11) on the plan's device, on the stream that "
+           "they are drawn on; does not wait.")
+      .def("error", &error_tuple,
+           "What only the device could find out: (what, step, sample) of the first bad step, or "
+           "None. Kept until clear_error(). Waits.")
       .def("clear_error",
            [](PlanObject& o) {
              nb::gil_scoped_release const released;

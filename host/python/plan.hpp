@@ -46,6 +46,11 @@ struct Source {
   nb::handle schedule;  // (weights, probabilities, probability), each a f32 tensor or None; or None
 };
 
+/// Of the host's; without a schedule, which only a live draw follows.
+Draw draw_of(Source const& source);
+/// What a live draw reads, and where it lives.
+Live live_of(Spec const& spec, Source const& source, Place const& place);
+
 /// Draws, with the GIL released.
 void draw_into(PlanObject& object, Spec const& spec, Extents const& batch, Source const& source,
                nb::handle partners, Place const& place);

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import math
 from typing import Any
 
 import numpy
@@ -45,6 +44,13 @@ class _Versioned(ctypes.Structure):
         ("deleter", _DELETER),
         ("flags", ctypes.c_uint64),
         ("tensor", _DLTensor),
+    ]
+
+
+class _Exchange(ctypes.Structure):
+    _fields_ = [("major", ctypes.c_uint32), ("minor", ctypes.c_uint32)] + [
+        (name, ctypes.c_void_p)
+        for name in ("previous", "allocate", "managed", "to_object", "tensor", "stream")
     ]
 
 
@@ -147,11 +153,23 @@ class Runtime:
         self.call("cudaStreamCreateWithFlags", ctypes.byref(stream), 1)
         return stream.value or 0
 
+    def reset(self) -> None:
+        """Counting starts anew, where the runtime counts its calls."""
+        self._library.ptxrun_trace_reset()
+
     def calls(self, name: str) -> int:
-        """How often that was called since `reset`, where the runtime is one that counts."""
         count = self._library.ptxrun_trace_count
-        count.restype = ctypes.c_longlong
+        count.restype = ctypes.c_long
         return count(name.encode())
+
+    def calls_on(self, stream: int) -> int:
+        count = self._library.ptxrun_trace_on
+        count.restype = ctypes.c_long
+        return count(ctypes.c_void_p(stream))
+
+    @property
+    def counts(self) -> bool:
+        return hasattr(self._library, "ptxrun_trace_reset")
 
 
 class CudaArray(Versioned):
@@ -183,5 +201,51 @@ class CudaArray(Versioned):
         self.runtime.call("cudaFree", ctypes.c_void_p(self.address))
 
 
-def elements(shape: tuple[int, ...]) -> int:
-    return math.prod(shape)
+def exchanging(stream: int = 0, major: int = 1, previous: Any = None, lends: bool = True) -> type:
+    """A type that has DLPack 1.3's table of C functions, `stream` being its current stream."""
+
+    def object_at(address: int) -> Any:
+        return ctypes.cast(address, ctypes.py_object).value
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(ctypes.c_void_p))
+    def managed_from_object(address: int, out: Any) -> int:
+        tensor = object_at(address)
+        tensor.asked.append({"by": "managed_from_object"})
+        deleter = _DELETER(tensor._count)
+        managed = _Versioned(*tensor.version, None, deleter, tensor.flags, tensor._tensor())
+        tensor._kept += [deleter, managed]
+        out[0] = ctypes.addressof(managed)
+        return 0
+
+    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.POINTER(_DLTensor))
+    def tensor_from_object(address: int, out: Any) -> int:
+        tensor = object_at(address)
+        tensor.asked.append({"by": "tensor_from_object"})
+        out[0] = tensor._tensor()
+        return 0
+
+    @ctypes.CFUNCTYPE(
+        ctypes.c_int, ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(ctypes.c_void_p)
+    )
+    def current_stream(_: int, __: int, out: Any) -> int:
+        out[0] = stream
+        return 0
+
+    def address(function: Any) -> int:
+        return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+    table = _Exchange(
+        major, 3, ctypes.addressof(previous) if previous is not None else None, None,
+        address(managed_from_object), None, address(tensor_from_object) if lends else None,
+        address(current_stream),
+    )  # fmt: skip
+    name = b"dlpack_exchange_api"
+    return type(
+        "Exchanging",
+        (Memory,),
+        {
+            "__dlpack_c_exchange_api__": _new_capsule(ctypes.addressof(table), name, None),
+            "table": table,
+            "kept": (name, managed_from_object, tensor_from_object, current_stream),
+        },
+    )

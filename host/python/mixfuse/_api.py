@@ -48,7 +48,7 @@ class Spec:
     the first call that uses them.
     """
 
-    __slots__ = ("_core", "_text")
+    __slots__ = ("_core", "flip", "granularity", "group", "pairing", "policies", "probability")
 
     def __init__(
         self,
@@ -69,16 +69,37 @@ class Spec:
             policies = _two_policies(mixup, cutmix, switch, boxes, fold)
         elif (mixup, cutmix, switch, boxes, fold) != (0.0, 0.0, 0.5, "paper", "none"):
             raise TypeError("policies: given beside mixup, cutmix, switch, boxes or fold")
-        self._core = _core.Spec(
-            [tuple(policy) for policy in policies], probability, pairing, granularity, group, flip
-        )
-        self._text = (
-            f"Spec(policies={list(policies)}, probability={probability}, pairing={pairing!r}, "
-            f"granularity={granularity!r}, group={group}, flip={flip})"
-        )
+        self.policies, self.probability = tuple(policies), probability
+        self.pairing, self.granularity, self.group, self.flip = pairing, granularity, group, flip
+        self._core = _core.Spec([tuple(policy) for policy in policies], *self._rest())
+
+    def _rest(self) -> tuple[Any, ...]:
+        return self.probability, self.pairing, self.granularity, self.group, self.flip
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Spec):
+            return NotImplemented
+        return (self.policies, *self._rest()) == (other.policies, *other._rest())
+
+    def __hash__(self) -> int:
+        return hash((self.policies, *self._rest()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _spec_with, (self.policies, *self._rest())
 
     def __repr__(self) -> str:
-        return self._text
+        return (
+            f"Spec(policies={self.policies}, probability={self.probability}, "
+            f"pairing={self.pairing!r}, granularity={self.granularity!r}, group={self.group}, "
+            f"flip={self.flip})"
+        )
+
+
+def _spec_with(
+    policies: Any, probability: Any, pairing: Any, granularity: Any, group: Any, flip: Any
+) -> Spec:
+    return Spec(policies=policies, probability=probability, pairing=pairing,
+                granularity=granularity, group=group, flip=flip)  # fmt: skip
 
 
 def _two_policies(mixup: Any, cutmix: Any, switch: Any, boxes: Any, fold: Any) -> list[Policy]:

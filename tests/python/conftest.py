@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy
+import pytest
+from producers import CudaArray, Runtime
+
+
+class Cpu:
+    device = "cpu"
+
+    def put(self, array: numpy.ndarray) -> Any:
+        return numpy.array(array)
+
+    def get(self, tensor: Any) -> numpy.ndarray:
+        return tensor
+
+
+class Cuda:
+    device = "cuda:0"
+
+    def __init__(self) -> None:
+        self.runtime = Runtime()
+        if self.runtime.count.value == 0:
+            pytest.fail("there is no CUDA device, and tests that need one were asked for")
+
+    def put(self, array: numpy.ndarray) -> CudaArray:
+        return CudaArray(self.runtime, numpy.asarray(array))
+
+    def get(self, tensor: CudaArray) -> numpy.ndarray:
+        return tensor.numpy()
+
+
+@functools.cache
+def cuda_place() -> Cuda:
+    return Cuda()
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def place(request: pytest.FixtureRequest) -> Any:
+    """Where a test's tensors lie: NumPy's memory, or that of cudaMalloc."""
+    return Cpu() if request.param == "cpu" else cuda_place()
+
+
+@pytest.fixture
+def cuda() -> Cuda:
+    return cuda_place()
