@@ -145,9 +145,6 @@ class Mixup(Draws):
         self.step += 1
         return result
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_known": None}  # a spec is made anew where it is used
-
     def __repr__(self) -> str:
         return (
             f"Mixup(mixup_alpha={self.mixup_alpha}, cutmix_alpha={self.cutmix_alpha}, "

@@ -82,13 +82,9 @@ class _Transform(Draws):
         if labels_getter != "default" and not callable(labels_getter):
             raise ValueError(f"labels_getter: {labels_getter!r}, expected 'default' or a callable")
         self.alpha, self.num_classes, self._labels_getter = float(alpha), num_classes, labels_getter
-        self._options()
+        self._options = {self._policy: self.alpha, "pairing": "roll", "granularity": "batch"}
+        self._spec = _api.Spec(**self._options)
         super().__init__(seed, first)
-
-    def _options(self) -> dict[str, Any]:
-        options = {self._policy: self.alpha, "pairing": "roll", "granularity": "batch"}
-        self._spec = _api.Spec(**options)
-        return options
 
     def __call__(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
@@ -161,7 +157,7 @@ class _Transform(Draws):
             y = rows if number == 0 else None
             how = options | {"layout": "ntchw" if typed == "Video" else "nchw"}
             if requires_gradient(plain, y):
-                result = by_operator(plain, y, draw, self._options() | how)
+                result = by_operator(plain, y, draw, self._options | how)
             else:
                 result = _api.mix(plain, y, self._spec, threads=threads, **draw, **how)
             if y is not None:
@@ -169,13 +165,6 @@ class _Transform(Draws):
                 made.append(targets)
             made.append(result if typed is None else _typed_like(result, image))
         return made
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_spec"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._options()
 
     def __repr__(self) -> str:
         return (
