@@ -279,7 +279,21 @@ def test_importing_the_package_does_not_import_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
 
 
-# CUDA
+# Keys on a device
+
+def test_a_key_that_lives_beside_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, where the plan's kernel reads it: functional leaves it, in place advances it."""
+    monkeypatch.setattr(operators, "_is_live", lambda key: True)
+    how = {"mixup": 0.4, "cutmix": 1.0, "num_classes": 5}
+    key = operators.key(7, step=3)
+    mixed, targets, _ = operators.mix(batch(), labels(), key, **how)
+    wanted = mixfuse.mix(batch(), labels(), seed=7, step=3, **how)
+    assert torch.equal(mixed, wanted[0]) and torch.equal(targets, wanted[1])
+    assert key.tolist() == [7, 3, 0]
+    x = batch()
+    operators.mix_(x, labels(), key, **how)
+    assert torch.equal(x, wanted[0]) and key.tolist() == [7, 4, 0]
+
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_each_replay_of_a_cuda_graph_draws_anew() -> None:

@@ -158,11 +158,16 @@ def _spec(
     )  # fmt: skip
 
 
+def _is_live(key: Tensor) -> bool:
+    """On a device, where nothing here may wait for it."""
+    return key.is_cuda
+
+
 def _draw(
     x: Tensor, key: Tensor, partners: Tensor | None, layout: str | None, spec: dict[str, Any]
 ) -> _api.Plan:
     made = _spec(**{name: tuple(v) if isinstance(v, list) else v for name, v in spec.items()})
-    if key.is_cuda:
+    if _is_live(key):
         return _api.plan(x, made, draw=key, partners=partners, layout=layout)
     if key.dtype != torch.int64 or key.shape != (3,):
         raise ValueError(
@@ -199,7 +204,7 @@ def _mix(
     mixed = new_mixed(x, layout, out_layout, out_dtype)
     targets = new_targets(x, y, num_classes, target_dtype)
     rows = new_plan(x)
-    plan = _draw(x, key.clone() if key.is_cuda else key, partners, layout, spec)
+    plan = _draw(x, key.clone() if _is_live(key) else key, partners, layout, spec)
     plan.rows_into(rows)
     _api.mix(
         x, y, plan=plan, out=mixed, targets_out=None if y is None else targets,
@@ -233,7 +238,7 @@ def _mix_in_place(
         x, y, plan=plan, out=x, targets_out=None if y is None else targets,
         num_classes=num_classes or None, smoothing=smoothing, ignored=ignored, layout=layout,
     )  # fmt: skip
-    if not key.is_cuda:  # there the plan's kernel has done it
+    if not _is_live(key):  # there drawing the plan has done it
         key[1] += 1
     return targets, rows
 
