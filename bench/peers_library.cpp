@@ -127,6 +127,32 @@ MIXFUSE_PEERS int mixfuse_peers_step(void* handle, void* out, void const* in, in
   });
 }
 
+/// `count` steps of images and, where there are `ids`, labels: what calls cost without Python.
+MIXFUSE_PEERS int mixfuse_peers_steps(void* handle, void* out, void const* in, void* targets,
+                                      void const* ids, std::int64_t classes, int count,
+                                      void* stream) {
+  return guarded([&] {
+    Peer& peer = *static_cast<Peer*>(handle);
+    Queue const queue = queue_of(peer.cuda, peer.threads, stream);
+    std::int64_t const samples = peer.shape.samples();
+    auto const& e = peer.shape.extents;
+    for (int i = 0; i < count; ++i) {
+      ConstTensorView const images = peer.view(in);
+      TensorView const mixed{out, peer.shape.out, e.data(), static_cast<int>(e.size()),
+                             peer.device()};
+      plan_into(peer.plan, peer.spec, extents_of(images), Draw{1, peer.step++, 0}, queue);
+      if (ids == nullptr) {
+        mix_into(mixed, images, peer.plan, queue);
+      } else {
+        ConstTensorView const labels(ids, DType::i64, {samples}, peer.device());
+        TensorView const rows(targets, DType::f32, {samples, classes}, peer.device());
+        step_into({mixed, rows}, {images, labels}, peer.plan, queue);
+      }
+    }
+    return 1;
+  });
+}
+
 MIXFUSE_PEERS int mixfuse_peers_rows(void* handle, std::int32_t* partner, float* weight,
                                      void* stream) {
   return guarded([&] {

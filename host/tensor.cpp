@@ -107,15 +107,21 @@ char const* name_of(Layout layout) noexcept {
 }
 
 std::string name_of(Device device) {
-  return device.kind == Device::Kind::cpu ? "cpu" : message("cuda:", device.id);
+  return device.kind == Device::Kind::cpu ? "cpu" : "cuda:" + std::to_string(device.id);
 }
 
-std::string shape_of(ConstTensorView const& view) {
-  std::string text = "(";
-  for (int axis = 0; axis < view.rank; ++axis) {
-    text += message(axis == 0 ? "" : ", ", view.shape[axis]);
-  }
-  return text + ")";
+std::ostream& operator<<(std::ostream& out, TensorShape const& shape) {
+  out << '(';
+  for (int axis = 0; axis < shape.rank; ++axis)
+    out << (axis == 0 ? "" : ", ") << shape.lengths[axis];
+  return out << ')';
+}
+
+TensorShape shape_of(ConstTensorView const& view) {
+  TensorShape shape;
+  shape.rank = view.rank;
+  std::copy_n(view.shape, max_rank, shape.lengths);
+  return shape;
 }
 
 template <class Void>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 
 #include "kernels/job.hpp"
@@ -12,8 +13,15 @@ namespace mixfuse {
 
 /// "cpu" or "cuda:0".
 std::string name_of(Device device);
-/// "(2, 3, 4)".
-std::string shape_of(ConstTensorView const& view);
+/// Printed as "(2, 3, 4)", which checks that pass have no need of.
+struct TensorShape {
+  int rank = 0;
+  std::int64_t lengths[max_rank] = {};
+
+  friend bool operator==(TensorShape const&, TensorShape const&) = default;
+};
+std::ostream& operator<<(std::ostream& out, TensorShape const& shape);
+TensorShape shape_of(ConstTensorView const& view);
 
 /// a * b, or an error that names the argument.
 std::int64_t product(char const* name, std::int64_t a, std::int64_t b);
@@ -24,7 +32,7 @@ std::int64_t channels_of(ConstTensorView const& images);
 
 enum class Access { read, write };
 
-/// Shape, strides, address and, in the checked mode, the device.
+/// TensorShape, strides, address and, in the checked mode, the device.
 void check_tensor(char const* name, ConstTensorView const& view, Access access);
 /// Neither touches a byte of the other.
 void check_apart(char const* name, ConstTensorView const& view, char const* other_name,

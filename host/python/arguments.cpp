@@ -30,7 +30,9 @@ Integer integer_of(char const* name, nb::handle value, char const* range) {
     refuse(name, value, "an int");
   }
   Integer integer{};
-  require(nb::try_cast(index, integer), name, ": ", nb::repr(value).c_str(), ", expected ", range);
+  if (!nb::try_cast(index, integer)) {
+    throw invalid_argument(message(name, ": ", nb::repr(value).c_str(), ", expected ", range));
+  }
   return integer;
 }
 
@@ -85,8 +87,10 @@ Beta weight(char const* name, nb::handle value) {
 
 Choice choice(nb::handle policy) {
   enum class Kind { mixup, cutmix };
-  require(nb::isinstance<nb::tuple>(policy) && nb::len(policy) == 5,
-          "policies: ", nb::repr(policy).c_str(), ", expected Policy values");
+  if (!nb::isinstance<nb::tuple>(policy) || nb::len(policy) != 5) {
+    throw invalid_argument(
+        message("policies: ", nb::repr(policy).c_str(), ", expected Policy values"));
+  }
   Choice choice;
   Beta const law = weight("weight", policy[1]);
   choice.probability = static_cast<float>(number("probability", policy[2]));

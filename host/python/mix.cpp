@@ -107,9 +107,7 @@ struct LabelCall {
     if (targets.is_none()) {
       bool const keeps = view.rank == 2 && is_float(view.dtype);
       DType const made = keeps ? view.dtype : DType::f32;
-      require(view.rank == 2 || rule.classes > 0,
-              "num_classes: ", a.classes.is_none() ? "missing" : nb::repr(a.classes).c_str(),
-              ", expected the number of classes that the ids count to");
+      if (view.rank == 1) check_classes(a);
       std::int64_t const columns = view.rank == 2 ? view.shape[1] : rule.classes;
       targets = empty(a.labels, nb::make_tuple(view.shape[0], columns),
                       a.dtype.is_none() ? made : dtype("target_dtype", a.dtype));
@@ -117,10 +115,14 @@ struct LabelCall {
     dense.open("targets_out", targets, Use::write, place);
   }
 
+  void check_classes(LabelArguments const& a) const {
+    constexpr char expected[] = ", expected the number of classes, by which ids are checked";
+    require(!a.classes.is_none(), "num_classes: missing", expected);
+    require(rule.classes > 0, "num_classes: ", rule.classes, expected);
+  }
+
   void open_sparse(LabelArguments const& a, Place const& place) {
-    require(rule.classes > 0,
-            "num_classes: ", a.classes.is_none() ? "missing" : nb::repr(a.classes).c_str(),
-            ", expected the number of classes, by which ids are checked");
+    check_classes(a);
     require(a.dtype.is_none(), "target_dtype: sparse targets are int64, int64 and float32");
     if (targets.is_none()) {
       nb::tuple const shape = nb::make_tuple(labels.view.shape[0]);

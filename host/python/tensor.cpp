@@ -97,8 +97,10 @@ std::uintptr_t address_of(nb::handle value) {
                              "__cuda_stream__, cuda_stream or ptr"));
   }
   std::uintptr_t address = 0;
-  require(nb::try_cast(value, address), "stream: ", nb::repr(value).c_str(),
-          ", expected the address of a stream");
+  if (!nb::try_cast(value, address)) {
+    throw invalid_argument(
+        message("stream: ", nb::repr(value).c_str(), ", expected the address of a stream"));
+  }
   return address == 1 ? 0 : address;  // the legacy default stream has two names
 }
 
