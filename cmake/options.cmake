@@ -52,10 +52,10 @@ function(mixfuse_compile_options target)
     MIXFUSE_HAS_CUDA=$<BOOL:${MIXFUSE_WITH_CUDA}> MIXFUSE_HAS_CURAND=$<BOOL:${MIXFUSE_WITH_CUDA}>)
 endfunction()
 
-# Puts the library's objects into `target`, with what they need, and the CUDA runtime that its
-# property CUDA_RUNTIME_LIBRARY names.
-function(mixfuse_link_objects target)
-  target_link_libraries(${target} PRIVATE mixfuse_objects)
+# What the library's objects need, and the CUDA runtime that the target's property
+# CUDA_RUNTIME_LIBRARY names. Who links an installed static library finds the same by its package,
+# with the runtime of his own choice (mixfuse-config.cmake).
+function(mixfuse_link_dependencies target)
   if(OpenMP_CXX_FOUND)
     target_link_libraries(${target} PRIVATE OpenMP::OpenMP_CXX)
   endif()
@@ -63,9 +63,17 @@ function(mixfuse_link_objects target)
     get_target_property(runtime ${target} CUDA_RUNTIME_LIBRARY)
     string(TOUPPER "${runtime}" runtime)
     if(runtime STREQUAL "SHARED")
-      target_link_libraries(${target} PRIVATE CUDA::cudart)
+      set(runtime CUDA::cudart)
     else()
-      target_link_libraries(${target} PRIVATE CUDA::cudart_static)
+      set(runtime CUDA::cudart_static)
     endif()
+    target_link_libraries(${target} PRIVATE
+      "$<BUILD_INTERFACE:${runtime}>$<INSTALL_INTERFACE:mixfuse::cudart>")
   endif()
+endfunction()
+
+# Puts the library's objects into `target`, with what they need.
+function(mixfuse_link_objects target)
+  target_link_libraries(${target} PRIVATE mixfuse_objects)
+  mixfuse_link_dependencies(${target})
 endfunction()

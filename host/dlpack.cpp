@@ -12,22 +12,8 @@ namespace mixfuse {
 namespace {
 
 // By number: older DLPack headers do not name them all.
-enum DeviceCode { cpu = 1, cuda = 2, cuda_host = 3, cuda_managed = 13 };
+enum DeviceCode { on_cpu = 1, on_cuda = 2, pinned = 3, managed = 13 };
 enum DTypeCode { signed_int = 0, unsigned_int = 1, ieee_float = 2, bfloat = 4, boolean = 6 };
-
-Device device_of(char const* name, DLDevice device) {
-  switch (static_cast<int>(device.device_type)) {
-    case cpu:
-    case cuda_host:
-      return Device::cpu();
-    case cuda:
-    case cuda_managed:
-      return Device::cuda(device.device_id);
-    default:
-      throw unsupported(message(name, ": on DLPack device ", static_cast<int>(device.device_type),
-                                ", expected CPU (1), CUDA (2), pinned (3) or managed (13) memory"));
-  }
-}
 
 std::string name_of(DLDataType dtype) {
   constexpr std::array kinds{"int", "uint", "float", "handle", "bfloat", "complex", "bool"};
@@ -48,22 +34,38 @@ DType dtype_of(char const* name, DLDataType dtype) {
   auto const* const found = std::find_if(std::begin(known), std::end(known), [&](auto const& one) {
     return one.code == dtype.code && one.bits == dtype.bits;
   });
-  require<unsupported>(found != std::end(known), name, ": ", name_of(dtype),
-                       ", expected uint8, bool8, int32, int64, float16, bfloat16, float32 or ",
-                       "float64");
+  if (found == std::end(known)) {  // the name is a text to make, so not for every tensor
+    throw unsupported(message(
+        name, ": ", name_of(dtype),
+        ", expected uint8, bool8, int32, int64, float16, bfloat16, float32 or ", "float64"));
+  }
   return found->dtype;
 }
 
 }  // namespace
 
+Device from_dlpack(char const* name, DLDevice device) {
+  switch (static_cast<int>(device.device_type)) {
+    case on_cpu:
+    case pinned:
+      return Device::cpu();
+    case on_cuda:
+    case managed:
+      return Device::cuda(device.device_id);
+    default:
+      throw unsupported(message(name, ": on DLPack device ", static_cast<int>(device.device_type),
+                                ", expected CPU (1), CUDA (2), pinned (3) or managed (13) memory"));
+  }
+}
+
 TensorView from_dlpack(char const* name, DLTensor const& tensor, Layout layout) {
   require(tensor.ndim >= 1 && tensor.ndim <= max_rank, name, ": rank ", tensor.ndim,
           ", expected 1 to ", max_rank);
-  require(tensor.shape != nullptr, name, ": null shape with rank ", tensor.ndim);
+  require(tensor.shape != nullptr, name, ".shape: null pointer with rank ", tensor.ndim);
   TensorView view;
   view.dtype = dtype_of(name, tensor.dtype);
   view.layout = layout;
-  view.device = device_of(name, tensor.device);
+  view.device = from_dlpack(name, tensor.device);
   view.rank = tensor.ndim;
   std::int64_t size = 1;
   for (int axis = view.rank - 1; axis >= 0; --axis) {

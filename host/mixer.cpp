@@ -37,12 +37,23 @@ class Trial {
 
 }  // namespace
 
-Mixer::Mixer(Spec spec, Draw first, std::int64_t capacity, Device device, Queue queue)
-    : plan_{capacity, device, queue}, spec_{std::move(spec)} {
+void check_mixer(Spec const& spec, Draw first) {
+  Plan::State const none{};
+  Draw live;
   Extents any;
   any.axes = 1;
   any.width = true;
-  (void)call_of(plan_.state(), spec_, any, live());
+  (void)call_of(none, spec, any, Live(&live));
+  check_draw(first, 0);
+}
+
+Mixer::Mixer(Spec spec, Draw first, std::int64_t capacity, Device device, Queue queue)
+    : plan_{(check_mixer(spec, first), Plan(capacity, device, queue))}, spec_{std::move(spec)} {
+  set_draw(first, queue);
+}
+
+Mixer::Mixer(Plan plan, Spec spec, Draw first, Queue queue)
+    : plan_{(check_mixer(spec, first), std::move(plan))}, spec_{std::move(spec)} {
   set_draw(first, queue);
 }
 
@@ -72,6 +83,11 @@ void Mixer::in_place(Mixed inout, Samples labels, LabelRule rule, Queue queue) {
       extents_of(inout.images),
       [&](Plan::State const& state) { return step_in_place_call(inout, labels, rule, state); },
       queue);
+}
+
+void Mixer::follow(Schedule schedule) {
+  InUse const use(plan_.state());
+  schedule_ = schedule;
 }
 
 void Mixer::set_draw(Draw draw, Queue queue) {

@@ -59,6 +59,8 @@ void take(Plan::State& state, PlanCall const& call) noexcept;
 void run(Plan::State& state, PlanCall const& call, Queue queue);
 
 void check_draw(Draw draw, std::int64_t samples);
+/// All that can be wrong with a mixer before there is memory or a batch.
+void check_mixer(Spec const& spec, Draw first);
 
 /// From the plan's memory to the host's; `read` waits.
 void copy_out(Plan::State const& state, void* to, void const* from, std::size_t bytes, Queue queue);

@@ -3,6 +3,7 @@
 
 #include <nanobind/stl/string.h>
 
+#include <unordered_map>
 #include <utility>
 
 #include "host/check.hpp"
@@ -24,6 +25,12 @@ struct ExchangeApi {
 };
 
 namespace {
+
+/// What is known of a type from its first tensor on; such types are few and stay.
+struct Kind {
+  ExchangeApi const* api;
+  bool immutable;  // JAX's arrays, which cannot say so
+};
 
 constexpr std::uint32_t major_version = 1;
 constexpr std::uint64_t read_only = DLPACK_FLAG_BITMASK_READ_ONLY;
@@ -122,20 +129,32 @@ nb::object cupy_stream(nb::handle cupy, std::int32_t device) {
   return stream;
 }
 
-}  // namespace
-
-std::string framework_of(nb::handle object) {
-  std::string const module = nb::cast<std::string>(nb::str(object.type().attr("__module__")));
-  return module.substr(0, module.find('.'));
-}
-
-ExchangeApi const* exchange_api_of(nb::handle object) {
-  nb::object const capsule = find(object.type(), "__dlpack_c_exchange_api__");
+ExchangeApi const* exchange_api_of(nb::handle type) {
+  nb::object const capsule = find(type, "__dlpack_c_exchange_api__");
   if (!PyCapsule_IsValid(capsule.ptr(), "dlpack_exchange_api")) return nullptr;
   auto const* header = static_cast<ExchangeApi::Header const*>(
       PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
   while (header != nullptr && header->version.major != major_version) header = header->previous;
   return reinterpret_cast<ExchangeApi const*>(header);
+}
+
+/// Guarded by the GIL.
+Kind const& kind_of(nb::handle object) {
+  static auto* const kinds = new std::unordered_map<PyObject*, Kind>;
+  nb::handle const type = object.type();
+  auto const known = kinds->find(type.ptr());
+  if (known != kinds->end()) return known->second;
+  std::string const framework = framework_of(object);
+  Kind const kind{exchange_api_of(type), framework == "jax" || framework == "jaxlib"};
+  type.inc_ref();  // no other type will have this address
+  return kinds->emplace(type.ptr(), kind).first->second;
+}
+
+}  // namespace
+
+std::string framework_of(nb::handle object) {
+  std::string const module = nb::cast<std::string>(nb::str(object.type().attr("__module__")));
+  return module.substr(0, module.find('.'));
 }
 
 std::uintptr_t stream_of(nb::handle given, nb::handle tensor, DLDevice device) {
@@ -144,7 +163,7 @@ std::uintptr_t stream_of(nb::handle given, nb::handle tensor, DLDevice device) {
     return 0;
   }
   if (!given.is_none()) return given_stream(given);
-  if (ExchangeApi const* const api = exchange_api_of(tensor)) {
+  if (ExchangeApi const* const api = kind_of(tensor).api) {
     void* stream = nullptr;
     if (api->current_stream(kDLCUDA, device.device_id, &stream) != 0) throw nb::python_error();
     return reinterpret_cast<std::uintptr_t>(stream);
@@ -168,12 +187,12 @@ Borrowed::Borrowed(char const* name, nb::handle object, Use use)
     take(object);
     return;
   }
-  std::string const framework = use == Use::write ? framework_of(object) : "";
-  if (framework == "jax" || framework == "jaxlib") {
+  Kind const& kind = kind_of(object);
+  if (use == Use::write && kind.immutable) {
     throw wrong_type(
         message(name, ": a JAX array, which is immutable; expected a tensor to write"));
   }
-  ExchangeApi const* const api = exchange_api_of(object);
+  ExchangeApi const* const api = kind.api;
   if (api == nullptr) {
     device_ = device_of(name, object);
     return;

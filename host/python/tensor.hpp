@@ -15,10 +15,6 @@ namespace mixfuse::python {
 
 namespace nb = nanobind;
 
-/// DLPack 1.3's table of C functions, found on a tensor's type.
-struct ExchangeApi;
-ExchangeApi const* exchange_api_of(nb::handle object);
-
 enum class Use { read, write };
 
 /// A tensor of any DLPack producer, borrowed for one call.

@@ -17,4 +17,7 @@ namespace mixfuse {
 [[nodiscard]] MIXFUSE_EXPORT TensorView from_dlpack(char const* name, DLTensor const& tensor,
                                                     Layout layout = Layout::by_rank);
 
+/// The device alone. Throws unsupported, naming the argument.
+[[nodiscard]] MIXFUSE_EXPORT Device from_dlpack(char const* name, DLDevice device);
+
 }  // namespace mixfuse

@@ -23,6 +23,8 @@ class MIXFUSE_EXPORT Mixer {
   /// invalid_argument (naming `spec...`, `draw...`, `capacity`, `queue`), unsupported, cuda_error,
   /// bad_alloc.
   Mixer(Spec spec, Draw first, std::int64_t capacity, Device device, Queue queue);
+  /// The same with a plan that was made before, in memory of the caller's perhaps.
+  Mixer(Plan plan, Spec spec, Draw first, Queue queue);
 
   /// Draws a plan for the batch, mixes by it, and advances the draw. Throws as plan_into and
   /// step_into do; then the draw is as it was.
@@ -31,7 +33,7 @@ class MIXFUSE_EXPORT Mixer {
   void in_place(Mixed inout, Samples labels, LabelRule rule, Queue queue);
 
   /// Follows the schedule from the next step on.
-  void follow(Schedule schedule) noexcept { schedule_ = schedule; }
+  void follow(Schedule schedule);
 
   /// The next step is drawn by `draw`. One launch; captured, each replay sets it again.
   void set_draw(Draw draw, Queue queue);

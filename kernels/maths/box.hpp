@@ -6,7 +6,7 @@
 #include <cstring>
 
 #include "kernels/maths/hd.hpp"
-#include "kernels/maths/philox.hpp"
+#include "kernels/maths/uniform.hpp"
 #include "mixfuse/plan.hpp"
 
 namespace mixfuse::maths {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/maths/hd.hpp"
+#include "kernels/maths/uniform.hpp"
 #include "kernels/maths/words.hpp"
 
 // cuRAND's own Philox4x32-10, which with QUALIFIERS redefined serves host and device; without the
@@ -67,12 +68,6 @@ MIXFUSE_HD inline Words draw_words(std::uint64_t seed, std::uint64_t index, std:
 
 MIXFUSE_HD inline std::uint64_t join(std::uint32_t high, std::uint32_t low) {
   return std::uint64_t{high} << 32 | low;
-}
-
-/// Uniform in 0..n-1, n < 2^32, as floor(word n / 2^64): no value off by more than n / 2^64.
-MIXFUSE_HD inline std::uint32_t below(std::uint32_t n, std::uint32_t high, std::uint32_t low) {
-  return static_cast<std::uint32_t>((std::uint64_t{high} * n + (std::uint64_t{low} * n >> 32)) >>
-                                    32);
 }
 
 }  // namespace mixfuse::maths

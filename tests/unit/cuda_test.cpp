@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "mixfuse/mixfuse.h"
 #include "mixfuse/mixfuse.hpp"
 
 namespace mixfuse {
@@ -42,6 +43,26 @@ TEST(Cuda, WhereItIsMissingIsRefusedByNameAndTheCpuWorksOn) {
   Spec spec;
   spec.policies = {{Mixup{}, 1.0f}};
   EXPECT_NO_THROW(plan_into(plan, spec, {4, 1, {1}, false}, Draw{}, queue));
+}
+
+TEST(Cuda, WhereItIsMissingIsRefusedByNameThroughCToo) {
+  if (cuda_info().devices > 0) GTEST_SKIP() << "there is a device";
+  mixfuse_queue const stream = mixfuse_cuda_queue(nullptr);
+  mixfuse_plan* plan = nullptr;
+  mixfuse_status const status =
+      mixfuse_plan_create(4, DLDevice{kDLCUDA, 0}, nullptr, 0, &stream, &plan);
+  EXPECT_EQ(status, cuda_info().built ? MIXFUSE_CUDA_ERROR : MIXFUSE_UNSUPPORTED);
+  EXPECT_EQ(mixfuse_last_cuda_error() != 0, cuda_info().built);
+  std::string const text = mixfuse_last_error();
+  EXPECT_NE(text.find(cuda_info().built ? "cuda" : "MIXFUSE_CUDA=OFF"), std::string::npos) << text;
+  EXPECT_EQ(plan, nullptr);
+  std::size_t bytes = 7;
+  EXPECT_EQ(mixfuse_plan_bytes(4, DLDevice{kDLCUDA, 0}, &bytes), status);
+  EXPECT_EQ(bytes, 7u);
+
+  mixfuse_queue const queue = mixfuse_cpu_queue(0);
+  EXPECT_EQ(mixfuse_plan_create(4, DLDevice{kDLCPU, 0}, nullptr, 0, &queue, &plan), MIXFUSE_OK);
+  EXPECT_EQ(mixfuse_plan_destroy(plan), MIXFUSE_OK);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include "tests/support/c_api.hpp"
 #include "tests/support/fork.hpp"
 #include "tests/support/reference.hpp"
 #include "tests/support/run.hpp"
@@ -140,6 +141,37 @@ TEST(Thread, OnePlanUsedByTwoAtOnceIsReportedAndNotCorrupted) {
   EXPECT_GT(reported, 0);
   EXPECT_FALSE(others);
   EXPECT_EQ(read_rows(plan, queue), expected) << "the one that came first was disturbed";
+}
+
+TEST(Thread, OneCHandleUsedByTwoAtOnceIsReportedAndNotCorrupted) {
+  mixfuse_queue const queue = mixfuse_cpu_queue(1);
+  Extents const extents = image(20000, 8, 8);
+  mixfuse_extents const batch = c_extents(extents);
+  mixfuse_draw const draw{1, 2, 3};
+  Spec const spec = mixup_spec();
+  CSpec const does(spec);
+  mixfuse_plan* plan = nullptr;
+  ASSERT_EQ(mixfuse_plan_create(extents.samples, {kDLCPU, 0}, nullptr, 0, &queue, &plan),
+            MIXFUSE_OK);
+  std::atomic<int> reported{0};
+  std::atomic<bool> others{false};
+  auto const work = [&] {
+    for (int k = 0; k < 400 && reported == 0; ++k) {
+      if (mixfuse_plan_into(plan, &does.spec, &batch, &draw, &queue) == MIXFUSE_OK) continue;
+      ++reported;
+      std::string const text = mixfuse_last_error();
+      if (text.find("two threads") == std::string::npos) others = true;
+    }
+  };
+  std::thread first(work), second(work);
+  first.join();
+  second.join();
+  EXPECT_GT(reported, 0);
+  EXPECT_FALSE(others);
+  std::vector<mixfuse_row> rows(20000);
+  EXPECT_EQ(mixfuse_read_rows(plan, rows.data(), extents.samples, &queue), MIXFUSE_OK);
+  EXPECT_EQ(cpp_rows(rows), drawn_rows(on_cpu(1), spec, extents, {1, 2, 3}));
+  EXPECT_EQ(mixfuse_plan_destroy(plan), MIXFUSE_OK);
 }
 
 }  // namespace

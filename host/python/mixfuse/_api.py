@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -138,12 +139,20 @@ class Targets(NamedTuple):
 def spec_of(spec: Spec | None, options: dict[str, Any]) -> Spec:
     """The one given, or one made of `options`."""
     if spec is None:
-        return Spec(**options)
+        try:
+            return _same_as_before(tuple(options.items()))
+        except TypeError:  # cannot be hashed, or is wrong, which this tells
+            return Spec(**options)
     if options:
         raise TypeError(f"{', '.join(options)}: given beside spec")
     if not isinstance(spec, Spec):
         raise TypeError(f"spec: {type(spec).__qualname__}, expected a mixfuse.Spec")
     return spec
+
+
+@functools.lru_cache(maxsize=64)
+def _same_as_before(options: tuple[tuple[str, Any], ...]) -> Spec:
+    return Spec(**dict(options))
 
 
 _ANY = Spec()

@@ -1,0 +1,22 @@
+# The C program, built by what pkg-config says.
+file(GLOB_RECURSE file "${STAGE}/*/mixfuse.pc")
+cmake_path(GET file PARENT_PATH folder)
+set(ENV{PKG_CONFIG_PATH} "${folder}")
+set(static "")
+if(KIND STREQUAL "static")
+  set(static --static)
+endif()
+foreach(what cflags libs)
+  execute_process(COMMAND "${PKG_CONFIG}" --${what} ${static} mixfuse
+    OUTPUT_VARIABLE ${what} OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+  separate_arguments(${what} UNIX_COMMAND "${${what}}")
+endforeach()
+if(KIND STREQUAL "static")
+  list(TRANSFORM libs REPLACE "^-lmixfuse$" "-l:libmixfuse.a")
+endif()
+execute_process(COMMAND "${CC}" -std=c11 ${cflags} "${SOURCE}" -o "${PROGRAM}" ${libs}
+  COMMAND_ERROR_IS_FATAL ANY)
+file(GLOB_RECURSE library "${STAGE}/*/libmixfuse.so")
+cmake_path(GET library PARENT_PATH folder)
+set(ENV{LD_LIBRARY_PATH} "${folder}")
+execute_process(COMMAND "${PROGRAM}" COMMAND_ERROR_IS_FATAL ANY)
