@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "host/python/jax.hpp"
 #include "host/python/memory.hpp"
 #include "host/python/plan.hpp"
 #include "mixfuse/mixfuse.hpp"
@@ -79,6 +80,9 @@ NB_MODULE(_core, module) {
   bind_memory(module);
   bind_plan(module);
   bind_mix(module);
+#if MIXFUSE_HAS_XLA
+  bind_jax(module);
+#endif
 }
 
 }  // namespace mixfuse::python
