@@ -2,8 +2,6 @@
 
 // Results do not depend on blocks and grids.
 
-#include "kernels/cuda/launch.hpp"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,22 +11,13 @@
 
 #include "kernels/maths/philox.hpp"
 #include "tests/support/calls.hpp"
+#include "tests/support/forced.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
 #include "tests/support/values.hpp"
 
 namespace mixfuse::test {
 namespace {
-
-class Forced {
- public:
-  Forced(int block, int grid, int segment = 0, int panel = 0) {
-    detail::launch_override() = {block, grid, segment, panel};
-  }
-  ~Forced() { detail::launch_override() = {}; }
-  Forced(Forced const&) = delete;
-  Forced& operator=(Forced const&) = delete;
-};
 
 struct Launch {
   int block, grid;
