@@ -31,15 +31,18 @@ struct Picture {
 // Segments of the order end with one sample or two.
 constexpr std::int64_t odd = 45, even = 42;
 
-// Extents of 3 put an end behind every position of a column.
+// Extents of 3 put several ends into a column, 17 one at any of its positions.
 Picture const pictures[] = {
     {"Lines", Layout::ncdhw, Layout::ncdhw, {odd, 2, 3, 2, 16}, {odd, 2, 3, 2, 16}, 2, true},
     {"LineEnds", Layout::nchw, Layout::nchw, {even, 16, 3, 3}, {even, 16, 3, 3}, 1},
     {"PlaneEnds", Layout::ncdhw, Layout::ncdhw, {odd, 16, 3, 3, 3}, {odd, 16, 3, 3, 3}, 1},
+    {"Depths", Layout::ncdhw, Layout::ncdhw, {even, 16, 17, 1, 1}, {even, 16, 17, 1, 1}, 1},
+    {"Heights", Layout::nchw, Layout::nchw, {odd, 16, 17, 1}, {odd, 16, 17, 1}, 1},
+    {"Signals", Layout::nct, Layout::nct, {even, 16, 17}, {even, 16, 17}, 1},
     {"Frames", Layout::ntchw, Layout::ntchw, {odd, 2, 2, 3, 4}, {odd, 2, 2, 3, 4}, 2},
     {"Pixels", Layout::nhwc, Layout::nhwc, {even, 16, 3, 3}, {even, 16, 3, 3}, 3},
     {"Planes", Layout::nhwc, Layout::nchw, {odd, 4, 16, 3}, {odd, 3, 4, 16}, 3, true},
-    {"PlanesOfEnds", Layout::nhwc, Layout::nchw, {even, 16, 3, 3}, {even, 3, 16, 3}, 3},
+    {"PlanesOfEnds", Layout::nhwc, Layout::nchw, {even, 12, 5, 3}, {even, 3, 12, 5}, 3},
     {"Odd", Layout::nchw, Layout::nchw, {odd, 3, 3, 5}, {odd, 3, 3, 5}, 3, true},
     {"OddVolumes", Layout::ncdhw, Layout::ncdhw, {odd, 3, 3, 5, 3}, {odd, 3, 3, 5, 3}, 1},
     {"OddPixels", Layout::nhwc, Layout::nhwc, {even, 5, 3, 3}, {even, 5, 3, 3}, 3, true},
@@ -57,18 +60,19 @@ Array any_bits(DType dtype, Picture const& picture, Random& random) {
   return array;
 }
 
-/// On each axis a box is all, all but an end, or a single position.
+/// Half of the boxes are a single pixel; others are on each axis all, all but an end, or a single
+/// position.
 std::vector<Row> thin_rows(Extents const& extents, bool flips, Random& random) {
   auto rows = random_rows(extents, random, Partners::permuted);
   for (Row& row : rows) {
     if (!flips) row.flip = 0;
-    if (row.inside == row.outside) continue;
+    bool const single = random.below(2) == 0;
     for (int axis = 0; axis < extents.axes; ++axis) {
       auto const length = static_cast<std::int32_t>(extents.spatial[axis]);
       auto const at = static_cast<std::int32_t>(random.below(length));
       std::pair<std::int32_t, std::int32_t> const spans[] = {
           {0, length}, {0, length - 1}, {1, length}, {at, at + 1}};
-      auto const& [lo, hi] = spans[random.below(4)];
+      auto const& [lo, hi] = spans[length == 1 ? 0 : single ? 3 : random.below(4)];
       row.box.lo[axis] = lo;
       row.box.hi[axis] = hi;
     }
@@ -121,8 +125,8 @@ TEST_P(ColumnEach, MeetsThinBoxesAndAnyBits) {
       if (HasFailure()) FAIL() << name_of(from) << " to " << name_of(to) << ", " << segment;
     }
     if (from != to || picture.in != picture.out) continue;
-    for (int n = 0; n < 6; ++n) {
-      auto const rows = thin_rows(extents, n % 2 != 0, random);
+    for (int n = 0; n < 12; ++n) {
+      auto const rows = thin_rows(extents, n % 3 == 0, random);
       Array const expected = mix_at(on_cpu(), {images}, rows, out);
       Forced const forced(32, 0, 0, 32);
       expect_same(mix_in_place_at(here(), images, rows), expected, "in place");
@@ -139,17 +143,18 @@ class ColumnOnce : public OnDevice {};
 TEST_F(ColumnOnce, ReadsNothingOutsideTheBatch) {
   Place const place = here();
   Random random(73);
-  for (std::int64_t const length : {41, 255, 256}) {
-    Array const images = tagged(DType::u8, {5, length});
-    auto const rows = random_rows(extents_of_array(images), random, Partners::permuted);
-    Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
-    Plan plan = make_plan(place, rows, extents_of_array(images));
+  for (std::int64_t const length : {41, 256}) {
+    Array const images = tagged(DType::u8, {9, 1, length}, Layout::nct);
+    Extents const extents = extents_of_array(images);
     void* const memory = allocate_on_device(images.bytes.size());
     write_to_device(memory, images.bytes.data(), images.bytes.size());
-    for (std::int64_t offset = 0; offset < 16; ++offset) {
-      Tensor const out(place, DType::u8, images.shape, Layout::by_rank, {offset, 0, 1});
-      mix_into(out, ConstTensorView(memory, DType::u8, {5, length}, place.device), plan,
-               place.queue);
+    ConstTensorView const own(memory, DType::u8, {9, 1, length}, place.device, Layout::nct);
+    for (std::int64_t offset = 0; offset < 64; ++offset) {
+      auto const rows = thin_rows(extents, false, random);
+      Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
+      Plan plan = make_plan(place, rows, extents);
+      Tensor const out(place, DType::u8, images.shape, Layout::nct, {offset % 16, 0, 1});
+      mix_into(out, own, plan, place.queue);
       expect_same(out.read(), expected, "mixed");
     }
     release_on_device(memory);
