@@ -349,6 +349,8 @@ TEST_F(Label, AnIgnoredIdLeavesItsShareOutWithoutAnError) {
       Labelled const got = expect_dense(labels, rows, DType::f32, 4);
       EXPECT_FALSE(got.error);
       for (std::int64_t k = 0; k < 4; ++k) EXPECT_EQ(got.dense().get(12 + k), 0);
+      labels.second = labels.own;
+      EXPECT_FALSE(expect_dense(labels, rows, DType::f32, 4).error);
     }
   }
 }

@@ -2,33 +2,23 @@
 
 // Results do not depend on blocks and grids.
 
-#include "kernels/cuda/launch.hpp"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "kernels/maths/philox.hpp"
 #include "tests/support/calls.hpp"
+#include "tests/support/forced.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
 #include "tests/support/values.hpp"
 
 namespace mixfuse::test {
 namespace {
-
-class Forced {
- public:
-  Forced(int block, int grid, int segment = 0, int panel = 0) {
-    detail::launch_override() = {block, grid, segment, panel};
-  }
-  ~Forced() { detail::launch_override() = {}; }
-  Forced(Forced const&) = delete;
-  Forced& operator=(Forced const&) = delete;
-};
 
 struct Launch {
   int block, grid;
@@ -192,6 +182,49 @@ TEST_P(LaunchEach, StepsAreTheSameBytes) {
   expect_same(got.targets, expected.targets);
   auto const in_place = step_in_place_at(here(), images, labels, plan, Target::sparse, 10);
   expect_same(in_place.images, expected.images, "in place");
+}
+
+// Rows of many accesses, in chunks; at any address; with shares halfway between two bf16.
+TEST_F(LaunchOnce, TargetsOfAnyLengthAndFormAreTheSameBytes) {
+  Random random(79);
+  for (std::int64_t const classes : {2, 16, 1100, 2100}) {
+    std::vector<std::int64_t> own{0, classes - 1, classes, -1, 1, -7};
+    for (std::int64_t i = 0; i < 34; ++i) own.push_back(i * 7 % classes);
+    std::vector<std::int64_t> others(own.rbegin(), own.rend());
+    auto rows = random_rows(image(40, 9, 7), random, Partners::any);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (i % 2 == 0) rows[i].label = 0.505859375f;
+      if (i % 5 == 0) rows[i].label = i % 10 == 0 ? 1.0f : 0.0f;
+    }
+    for (Form const form : {Form{}, Form{1, 3, 1}, Form{1, 0, 2}}) {
+      for (DType const dtype : {DType::f16, DType::bf16, DType::f32}) {
+        for (float const smoothing : {0.0f, 0.2529296875f, 0.98828125f}) {
+          if (classes > 16 && smoothing != 0.0f) continue;
+          Labels labels{ids(DType::i64, own)};
+          labels.rule = {smoothing, smoothing == 0.0f ? std::optional{classes / 2} : std::nullopt,
+                         0};
+          if (dtype != DType::f16) labels.second = ids(DType::i64, others);
+          auto const expected =
+              label_at(on_cpu(), labels, rows, Target::dense, dtype, classes, form);
+          Forced const forced(32, 7);
+          expect_same(label_at(here(), labels, rows, Target::dense, dtype, classes, form),
+                      expected);
+          if (HasFailure()) FAIL() << name_of(dtype) << ", " << classes << " classes";
+        }
+      }
+    }
+  }
+}
+
+TEST_F(LaunchOnce, RowsOfHalvesKeepTheirNaN) {
+  Array labels(DType::f16, {8, 3});
+  for (std::int64_t i = 0; i < 24; ++i) {
+    labels.set_bits(i, i % 3 == 0 ? 0x7c01u : i % 3 == 1 ? 0xfc01u : 0x7bffu);
+  }
+  std::vector<Row> rows(8, Row{1, 1, 1, 1, 0, {}});
+  for (std::size_t i = 0; i < 4; ++i) rows[i].label = 0;
+  auto const expected = label_at(on_cpu(), {labels}, rows, Target::dense, DType::f16, 3);
+  expect_same(label_at(here(), {labels}, rows, Target::dense, DType::f16, 3), expected);
 }
 
 class LaunchMany : public OnDevice {};

@@ -66,5 +66,33 @@ TEST_F(RowOnDevice, AcceptsAndRejectsByAHairAsTheHostDoes) {
   }
 }
 
+// The largest share below 1 leaves a pixel of each side.
+TEST_F(RowOnDevice, CutsTheBoxOfTheLargestShareBelowOne) {
+  Beta const weight{0.1f, 0.1f};
+  maths::BetaLaw const law = maths::make_beta_law(weight.a, weight.b);
+  Draw draw{31, 7, 0};
+  auto const share = [&](std::uint64_t index) {
+    return maths::draw_beta(law,
+                            [&](std::uint32_t block) {
+                              return maths::draw_words(draw.seed, index, draw.step,
+                                                       maths::Purpose::lambda, block);
+                            })
+        .partner;
+  };
+  std::uint64_t index = 40;
+  while (index < 1000000 && share(index) != 1 - 0x1p-24f) ++index;
+  ASSERT_LT(index, 1000000u);
+  draw.first = index - 40;
+  Spec spec;
+  spec.policies = {{CutMix{weight, Fold::none, {Boxes::Kind::inside}}, 1.0f}};
+  for (auto const& [pairing, samples] :
+       {std::pair{Pairing::roll, 60}, {Pairing::cycle, 60}, {Pairing::cycle, 4100}}) {
+    spec.pairing = pairing;
+    auto const rows = drawn_rows(here(), spec, image(samples, 8, 8), draw);
+    EXPECT_EQ(rows, drawn_rows(on_cpu(), spec, image(samples, 8, 8), draw));
+    EXPECT_EQ(rows[40].box.hi[0] - rows[40].box.lo[0], 7);
+  }
+}
+
 }  // namespace
 }  // namespace mixfuse::test

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// A thread's few positions of every sample, where they meet the edges of boxes, lines, planes,
+// samples and memory.
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+#include <utility>
+#include <vector>
+
+#include "tests/support/forced.hpp"
+#include "tests/support/require_gpu.hpp"
+#include "tests/support/run.hpp"
+
+namespace mixfuse::test {
+namespace {
+
+/// As small as a picture can be that has columns inside it and over each of its ends.
+struct Picture {
+  char const* name;
+  Layout in, out;
+  Shape shape, out_shape;
+  int channels;
+  bool flips = false;
+  friend std::ostream& operator<<(std::ostream& out, Picture const& picture) {
+    return out << picture.name;
+  }
+};
+
+// Segments of the order end with one sample or two.
+constexpr std::int64_t odd = 45, even = 42;
+
+// Extents of 3 put several ends into a column, 17 one at any of its positions.
+Picture const pictures[] = {
+    {"Lines", Layout::ncdhw, Layout::ncdhw, {odd, 2, 3, 2, 16}, {odd, 2, 3, 2, 16}, 2, true},
+    {"Rows", Layout::nchw, Layout::nchw, {9, 3, 13, 16}, {9, 3, 13, 16}, 3, true},
+    {"LineEnds", Layout::nchw, Layout::nchw, {even, 16, 3, 3}, {even, 16, 3, 3}, 1},
+    {"PlaneEnds", Layout::ncdhw, Layout::ncdhw, {odd, 16, 3, 3, 3}, {odd, 16, 3, 3, 3}, 1},
+    {"Depths", Layout::ncdhw, Layout::ncdhw, {even, 16, 17, 1, 1}, {even, 16, 17, 1, 1}, 1},
+    {"Heights", Layout::nchw, Layout::nchw, {odd, 16, 17, 1}, {odd, 16, 17, 1}, 1},
+    {"Signals", Layout::nct, Layout::nct, {even, 16, 17}, {even, 16, 17}, 1},
+    {"Frames", Layout::ntchw, Layout::ntchw, {odd, 2, 2, 3, 4}, {odd, 2, 2, 3, 4}, 2},
+    {"Pixels", Layout::nhwc, Layout::nhwc, {even, 16, 3, 3}, {even, 16, 3, 3}, 3},
+    {"Planes", Layout::nhwc, Layout::nchw, {odd, 4, 16, 3}, {odd, 3, 4, 16}, 3, true},
+    {"PlanesOfLines", Layout::nhwc, Layout::nchw, {odd, 16, 3, 3}, {odd, 3, 16, 3}, 3},
+    {"PlanesOfEnds", Layout::nhwc, Layout::nchw, {even, 12, 5, 3}, {even, 3, 12, 5}, 3},
+    {"Odd", Layout::nchw, Layout::nchw, {odd, 3, 3, 5}, {odd, 3, 3, 5}, 3, true},
+    {"OddVolumes", Layout::ncdhw, Layout::ncdhw, {odd, 3, 3, 5, 3}, {odd, 3, 3, 5, 3}, 1},
+    {"OddPixels", Layout::nhwc, Layout::nhwc, {even, 5, 3, 3}, {even, 5, 3, 3}, 3, true},
+    {"OddPanels", Layout::nchw, Layout::nchw, {5, 3, 13, 17}, {5, 3, 13, 17}, 3},
+};
+
+/// Any bits, with many zeros that have a sign.
+Array any_bits(DType dtype, Picture const& picture, Random& random) {
+  Array array(dtype, picture.shape, picture.in);
+  std::size_t const size = size_of(dtype);
+  for (std::int64_t i = 0; i < array.count(); ++i) {
+    std::uint64_t const sign = std::uint64_t{1} << (8 * size - 1);
+    array.set_bits(i, random.below(8) == 0 ? sign : random.bits() & (sign | (sign - 1)));
+  }
+  return array;
+}
+
+/// Half of the boxes are a single pixel; others are on each axis all, all but an end, or a single
+/// position.
+std::vector<Row> thin_rows(Extents const& extents, bool flips, Random& random) {
+  auto rows = random_rows(extents, random, Partners::permuted);
+  for (Row& row : rows) {
+    if (!flips) row.flip = 0;
+    bool const single = random.below(2) == 0;
+    for (int axis = 0; axis < extents.axes; ++axis) {
+      auto const length = static_cast<std::int32_t>(extents.spatial[axis]);
+      auto const at = static_cast<std::int32_t>(random.below(length));
+      std::pair<std::int32_t, std::int32_t> const spans[] = {
+          {0, length}, {0, length - 1}, {1, length}, {at, at + 1}};
+      auto const& [lo, hi] = spans[length == 1 ? 0 : single ? 3 : random.below(4)];
+      row.box.lo[axis] = lo;
+      row.box.hi[axis] = hi;
+    }
+  }
+  return rows;
+}
+
+std::vector<std::int64_t> classes_of_each(std::int64_t samples) {
+  std::vector<std::int64_t> classes;
+  for (std::int64_t i = 0; i < samples; ++i) classes.push_back(i % 10);
+  return classes;
+}
+
+class ColumnEach : public OnDeviceWith<Picture> {};
+
+TEST_P(ColumnEach, MeetsThinBoxesAndAnyBits) {
+  Picture const& picture = GetParam();
+  Labels const labels{ids(DType::i64, classes_of_each(picture.shape[0]))};
+  Random random(71);
+  for (auto const& [from, to] : {std::pair{DType::u8, DType::u8},
+                                 {DType::u8, DType::f32},
+                                 {DType::f16, DType::f16},
+                                 {DType::f32, DType::f32}}) {
+    Array const images = any_bits(from, picture, random);
+    Array const second = any_bits(from, picture, random);
+    Extents const extents = extents_of_array(images);
+    Output const out{to, picture.out, picture.out_shape, {}};
+    for (int const segment : {1, 2, 4, 8}) {
+      auto const step = [&](Place place, std::vector<Row> const& rows) {
+        Plan plan = make_plan(place, rows, extents);
+        return step_at(place, {images}, labels, plan, out, Target::dense, 10);
+      };
+      auto rows = thin_rows(extents, false, random);
+      Stepped const expected = step(on_cpu(), rows);
+      {
+        Forced const forced(32, 5, segment, 32);
+        Stepped const got = step(here(), rows);
+        expect_same(got.images, expected.images, "a step");
+        expect_same(got.targets, expected.targets);
+      }
+      auto const expect_same_as_cpu = [&](Batch const& batch, Normalise const& normalise) {
+        rows = thin_rows(extents, picture.flips, random);
+        Array const mixed = mix_at(on_cpu(), batch, rows, normalise, out);
+        Forced const forced(32, 0, segment, 32);
+        expect_same(mix_at(here(), batch, rows, normalise, out), mixed, "mixed");
+      };
+      int const maps = to == DType::u8 ? 0 : segment % 4 == 0 ? picture.channels : 1;
+      expect_same_as_cpu({images}, {maps, {0.485, 0.456, 0.406}, {0.229, 0.224, 0.225}});
+      expect_same_as_cpu({images, second}, {});
+      if (HasFailure()) FAIL() << name_of(from) << " to " << name_of(to) << ", " << segment;
+    }
+    if (from != to || picture.in != picture.out) continue;
+    for (int n = 0; n < 16; ++n) {
+      auto rows = thin_rows(extents, n % 4 == 0, random);
+      for (std::size_t i = 0; i < rows.size(); i += 2) {  // a copy says nothing of the next row
+        if (n % 2 != 0) rows[i].outside = rows[i].inside = 1.0f;
+      }
+      auto const step = [&](Place place) {
+        Plan plan = make_plan(place, rows, extents);
+        return step_in_place_at(place, images, labels, plan, Target::dense, 10);
+      };
+      Stepped const expected = step(on_cpu());
+      Forced const forced(32, n % 3, 0, 32);
+      Stepped const got = step(here());
+      expect_same(got.images, expected.images, "in place");
+      expect_same(got.targets, expected.targets);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Columns, ColumnEach, testing::ValuesIn(pictures),
+                         [](auto const& info) { return info.param.name; });
+
+class ColumnOnce : public OnDevice {};
+
+// Only where memory ends with the tensor, is a read beyond it seen.
+TEST_F(ColumnOnce, ReadsNothingOutsideTheBatch) {
+  Place const place = here();
+  Random random(73);
+  for (std::int64_t const length : {41, 256}) {
+    Array const images = tagged(DType::u8, {9, 1, length}, Layout::nct);
+    Extents const extents = extents_of_array(images);
+    void* const memory = allocate_on_device(images.bytes.size());
+    write_to_device(memory, images.bytes.data(), images.bytes.size());
+    ConstTensorView const own(memory, DType::u8, {9, 1, length}, place.device, Layout::nct);
+    for (std::int64_t offset = 0; offset < 64; ++offset) {
+      auto const rows = thin_rows(extents, false, random);
+      Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
+      Plan plan = make_plan(place, rows, extents);
+      Tensor const out(place, DType::u8, images.shape, Layout::nct, {offset % 16, 0, 1});
+      mix_into(out, own, plan, place.queue);
+      expect_same(out.read(), expected, "mixed");
+    }
+    release_on_device(memory);
+  }
+}
+
+}  // namespace
+}  // namespace mixfuse::test
