@@ -12,7 +12,8 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.DOTALL | re
 
 @pytest.mark.parametrize("code", BLOCKS, ids=range(len(BLOCKS)))
 def test_what_the_readme_shows_runs(code: str) -> None:
-    pytest.importorskip("torch")
+    for framework in set(re.findall(r"\b(torch|jax)\b", code)):
+        pytest.importorskip(framework)
     exec(compile(code, str(README), "exec"), {})
 
 
