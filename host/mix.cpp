@@ -2,6 +2,7 @@
 #include "host/mix.hpp"
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include "host/cuda.hpp"
@@ -62,6 +63,10 @@ Affine affine_of(Normalise const& normalise, TensorView const& out, ConstTensorV
             ", expected above 0");
     affine.scale[c] = 1.0 / (full_scale * deviation);
     affine.shift[c] = -mean / deviation;
+    double const most = images.dtype == DType::f64 ? std::numeric_limits<double>::max()
+                                                   : std::numeric_limits<float>::max();
+    require(affine.scale[c] <= most && std::abs(affine.shift[c]) <= most, "normalise.std[", c,
+            "]: ", deviation, ", too small for mean / std to be finite");
   }
   return affine;
 }

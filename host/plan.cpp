@@ -358,6 +358,7 @@ PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batc
     check("live.schedule.probability", schedule.probability, DType::f32, 1);
   }
   call.job.live = live.draw;
+  if (spec.group == 0) call.traits.runs = runs_of(spec, batch.samples, 0);
   return call;
 }
 

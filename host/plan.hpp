@@ -14,7 +14,7 @@ struct RowTraits {
   bool permutation = false;  // each sample is the partner of one: can be mixed in place
   bool boxes = false;        // some row may have a box
   bool flips = false;        // some row may be mirrored
-  Runs runs = {};            // none where only the device knows `first`
+  Runs runs = {};            // none where only the device knows where groups begin
 };
 
 struct Plan::State {

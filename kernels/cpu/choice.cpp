@@ -40,7 +40,8 @@ CpuOverride& cpu_override() noexcept {
 
 bool has(Isa isa) noexcept {
 #if defined(__x86_64__)
-  static bool const avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  static bool const avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                           __builtin_cpu_supports("f16c");
   static bool const avx512 =
       avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

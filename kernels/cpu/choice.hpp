@@ -33,11 +33,11 @@ Caches caches() noexcept;
 // Attributes and not files with flags of their own: an inline function that such a file emitted
 // could be the one that the linker keeps for all.
 template <class Loop, class... Args>
-[[gnu::target("avx2,fma")]] void run_avx2(Args... args) {
+[[gnu::target("avx2,fma,f16c")]] void run_avx2(Args... args) {
   Loop::run(args...);
 }
 template <class Loop, class... Args>
-[[gnu::target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]] void run_avx512(Args... args) {
+[[gnu::target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]] void run_avx512(Args... args) {
   Loop::run(args...);
 }
 #endif

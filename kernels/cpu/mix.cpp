@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "kernels/cpu/choice.hpp"
+#include "kernels/cpu/convert.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "kernels/dtypes.hpp"
 #include "kernels/job.hpp"
@@ -41,6 +42,16 @@ struct MapTable {
   maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
 };
 
+/// The maps from element i on.
+template <class R>
+[[gnu::always_inline]] inline OneMap<R> shifted(OneMap<R> at, std::int64_t) {
+  return at;
+}
+template <class R>
+[[gnu::always_inline]] inline MapTable<R> shifted(MapTable<R> at, std::int64_t i) {
+  return {at.scale + i, at.shift + i};
+}
+
 /// One cache line, past the caches.
 [[gnu::always_inline]] inline void stream_line(std::byte* to, std::byte const* from) {
 #if defined(__SSE2__)
@@ -71,37 +82,88 @@ struct Combine {
   }
 };
 
-/// The same, past the caches, a little at a time, so that reading goes on beside writing.
-struct CombinePast {
+#if defined(__x86_64__)
+/// The same through f32, block by block, where an element is narrower.
+struct CombineNarrow {
+  template <int count, class T>
+  [[gnu::always_inline]] static inline float const* widened(float* room, T const* from) {
+    if constexpr (std::is_same_v<T, float>) {
+      return from;
+    } else {
+      widen_block<count>(room, from);
+      return room;
+    }
+  }
+
+  template <int count, class Out, class In, class... At>
+  [[gnu::always_inline]] static inline void block(Out* out, In const* own, In const* partner,
+                                                  float weight, At... at) {
+    constexpr auto room = static_cast<std::size_t>(count);
+    alignas(line_size) float own_room[room], partner_room[room], mixed[room];
+    float* to = mixed;
+    if constexpr (std::is_same_v<Out, float>) to = out;
+    bool const alone = weight == 1.0f || weight == 0.0f;
+    float const* const x = widened<count>(own_room, weight == 0.0f ? partner : own);
+    float const* const y = alone ? x : widened<count>(partner_room, partner);
+#pragma omp simd
+    for (int i = 0; i < count; ++i) {
+      float const r = maths::mapped(alone ? x[i] : maths::blend_raw(weight, x[i], y[i]), at[i]...);
+      to[i] = std::is_integral_v<In> ? r : maths::one_nan(r);  // of integers never a NaN
+    }
+    if constexpr (!std::is_same_v<Out, float>) narrow_block<count>(out, mixed);
+  }
+
+  template <int count, class Out, class In, class... At>
+  [[gnu::always_inline]] static inline std::int64_t blocks(std::int64_t done, std::int64_t end,
+                                                           Out* out, In const* own,
+                                                           In const* partner, float weight,
+                                                           At... at) {
+    for (; done + count <= end; done += count) {
+      block<count>(out + done, own + done, partner + done, weight, shifted(at, done)...);
+    }
+    return done;
+  }
+
+  template <class Out, class In, class... At>
+  [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
+                                                std::int64_t count, float weight, At... at) {
+    std::int64_t done = 0;
+    // A plain copy keeps what a NaN says.
+    bool const plain_copy = (weight == 1.0f || weight == 0.0f) && sizeof...(at) == 0 &&
+                            (std::is_same_v<In, Out> || !std::is_integral_v<In>);
+    if (!plain_copy) {
+      done = blocks<128>(done, count, out, own, partner, weight, at...);
+      done = blocks<32>(done, count, out, own, partner, weight, at...);
+    }
+    Combine::run(out + done, own + done, partner + done, count - done, weight,
+                 shifted(at, done)...);
+  }
+};
+#endif
+
+/// Combine or CombineNarrow past the caches, a little at a time, so that reading goes on beside
+/// writing.
+template <class By>
+struct Past {
   template <class Out, class In, class... At>
   [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
                                                 std::int64_t count, float weight, At... at) {
     constexpr std::int64_t size = sizeof(Out), lines = 16;  // of a cache
     auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) % line_size);
     std::int64_t done = std::min(count, (line_size - into) % line_size / size);
-    Combine::run(out, own, partner, done, weight, at...);
+    By::run(out, own, partner, done, weight, at...);
     alignas(line_size) Out some[static_cast<std::size_t>(lines * line_size / size)];
     while ((count - done) * size >= line_size) {
       std::int64_t const whole = std::min((count - done) * size / line_size, lines);
       std::int64_t const more = whole * line_size / size;
-      Combine::run(some, own + done, partner + done, more, weight, shifted(at, done)...);
+      By::run(some, own + done, partner + done, more, weight, shifted(at, done)...);
       for (std::int64_t line = 0; line < whole * line_size; line += line_size) {
         stream_line(reinterpret_cast<std::byte*>(out + done) + line,
                     reinterpret_cast<std::byte*>(some) + line);
       }
       done += more;
     }
-    Combine::run(out + done, own + done, partner + done, count - done, weight,
-                 shifted(at, done)...);
-  }
-
-  template <class R>
-  [[gnu::always_inline]] static inline OneMap<R> shifted(OneMap<R> at, std::int64_t) {
-    return at;
-  }
-  template <class R>
-  [[gnu::always_inline]] static inline MapTable<R> shifted(MapTable<R> at, std::int64_t i) {
-    return {at.scale + i, at.shift + i};
+    By::run(out + done, own + done, partner + done, count - done, weight, shifted(at, done)...);
   }
 };
 
@@ -321,7 +383,9 @@ class Mixer {
   explicit Mixer(Course const& course) : course_{course}, job_{course.job}, walk_{job_.walk} {
     if (!tabled()) return;
     std::int64_t const grains = walk_.extent[Walk::grain];
-    period_ = table_size / grains * grains;
+    // If there is room, so that whole blocks fill it.
+    std::int64_t const unit = 32 * grains <= table_size ? 32 * grains : grains;
+    period_ = table_size / unit * unit;
     for (std::int64_t i = 0; i < period_; ++i) {
       auto const map = maths::map_of<R>(job_.affine, i % grains);
       scale_[i] = map.scale;
@@ -386,7 +450,7 @@ class Mixer {
 
  private:
   static constexpr int row_axis = Walk::line - 1;
-  static constexpr std::int64_t table_size = 512;
+  static constexpr std::int64_t table_size = 1024;
   static constexpr std::int64_t scratch_size = tile_size + most_inside * line_size;
 
   [[nodiscard]] bool tabled() const {
@@ -507,16 +571,36 @@ class Mixer {
     }
   }
 
+  /// What is narrow has one fast way.
+  template <class By>
+  void narrow(bool past, By const& by) const {
+#if defined(__x86_64__)
+    if (course_.isa != Isa::plain) {
+      past ? by([](auto... all) { run_avx2<Past<CombineNarrow>>(all...); })
+           : by([](auto... all) { run_avx2<CombineNarrow>(all...); });
+      return;
+    }
+#endif
+    past ? by([](auto... all) { Past<Combine>::run(all...); })
+         : by([](auto... all) { Combine::run(all...); });
+  }
+
   void combine(Out* out, In const* own, In const* partner, std::int64_t count, float weight,
                std::int64_t channel, bool past) const {
     if constexpr (std::is_same_v<In, Out>) {
       if (out == own && weight == 1.0f) return;  // in place, unmixed
     }
     auto const run = [&](std::int64_t at, std::int64_t length, auto... map) {
-      past
-          ? run_for<CombinePast>(course_.isa, out + at, own + at, partner + at, length, weight,
-                                 map...)
-          : run_for<Combine>(course_.isa, out + at, own + at, partner + at, length, weight, map...);
+      auto const by = [&](auto call) {
+        call(out + at, own + at, partner + at, length, weight, map...);
+      };
+      if constexpr (sizeof(In) + sizeof(Out) < 2 * sizeof(float)) {
+        narrow(past, by);
+      } else if (past) {
+        by([&](auto... all) { run_for<Past<Combine>>(course_.isa, all...); });
+      } else {
+        by([&](auto... all) { run_for<Combine>(course_.isa, all...); });
+      }
     };
     if constexpr (!std::is_same_v<Out, std::uint8_t>) {
       if (tabled()) {

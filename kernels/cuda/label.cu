@@ -5,16 +5,16 @@
 namespace mixfuse::cuda {
 namespace {
 
-__global__ void __launch_bounds__(256)
-    label_kernel(__grid_constant__ LabelJob const job, std::int64_t const tiles) {
-  for (std::int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) label_tile(job, tile);
+__global__ void __launch_bounds__(256) label_kernel(__grid_constant__ LabelWork const work) {
+  label_tiles(work, blockIdx.x);
 }
 
 }  // namespace
 
 int label(LabelJob const& job, CUstream_st* stream) {
-  Shape const shape = shape_for(256, [&](int block) { return label_tiles(job, block); });
-  return launch(label_kernel, shape, 0, stream, job, label_tiles(job, shape.block));
+  LabelWork const work = label_work(job, forced_block(256));
+  Shape const shape = shape_for(256, [&](int) { return work.tiling.tiles; });
+  return launch(label_kernel, shape, 0, stream, work);
 }
 
 }  // namespace mixfuse::cuda

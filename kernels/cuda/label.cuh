@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cuda/error.cuh"
@@ -10,31 +11,40 @@
 
 namespace mixfuse::cuda {
 
-/// How a block divides dense targets: `lanes` threads write a row, or a chunk of a long one.
+/// How blocks divide dense targets: `lanes` threads write a row, or one of the `chunks` of a long
+/// one; a tile is a block's worth. There are fewer than 2^31 of them: more would be a terabyte.
 struct LabelTiling {
-  static constexpr std::int64_t widest = 8;   // elements of an access
-  static constexpr std::int64_t longest = 8;  // accesses of a thread
-  std::int64_t lanes, rows, chunk, chunks;
-
-  __host__ __device__ LabelTiling(LabelJob const& job, std::int64_t block) {
-    // A row's first and last accesses may be partial; short rows share a block.
-    std::int64_t const accesses = job.classes / width(job) + 2;
-    lanes = accesses < block ? accesses : block;
-    rows = job.sparse ? block : block / lanes;
-    chunk = lanes * longest;
-    chunks = job.sparse ? 1 : (accesses + chunk - 1) / chunk;
-  }
-
-  /// Elements of 16 bytes; 1 where columns do not lie side by side or are labels' rows.
-  static __host__ __device__ std::int64_t width(LabelJob const& job) {
-    if (!job.ids || job.out.stride[1] != 1) return 1;
-    return job.out.dtype == DType::f32 ? 4 : 8;
-  }
+  static constexpr unsigned longest = 8;  // accesses of a thread
+  unsigned lanes, rows, chunks, tiles;
 };
 
-inline std::int64_t label_tiles(LabelJob const& job, std::int64_t block) {
-  LabelTiling const tiling(job, block);
-  return (job.samples + tiling.rows - 1) / tiling.rows * tiling.chunks;
+struct LabelWork {
+  LabelJob job;
+  LabelTiling tiling;
+};
+
+/// Elements of 16 bytes; 1 where columns do not lie side by side or are labels' rows.
+__host__ __device__ inline int label_width(LabelJob const& job) {
+  if (!job.ids || job.out.stride[1] != 1) return 1;
+  return job.out.dtype == DType::f32 ? 4 : 8;
+}
+
+/// Of a row, whose first and last may be partial.
+__host__ __device__ inline std::int64_t label_accesses(LabelJob const& job) {
+  int const width = label_width(job);  // a power of 2: see label_tiles about divisions
+  return (job.classes >> (width == 8 ? 3 : width == 4 ? 2 : 0)) + 2;
+}
+
+inline LabelWork label_work(LabelJob const& job, int block) {
+  std::int64_t const accesses = label_accesses(job);
+  std::int64_t const lanes = job.sparse ? 1 : std::min<std::int64_t>(accesses, block);
+  std::int64_t const rows = block / lanes;  // short ones share a block
+  std::int64_t const chunk = lanes * LabelTiling::longest;
+  std::int64_t const chunks = job.sparse ? 1 : (accesses + chunk - 1) / chunk;
+  std::int64_t const tiles = (job.samples + rows - 1) / rows * chunks;
+  return {job,
+          {static_cast<unsigned>(lanes), static_cast<unsigned>(rows), static_cast<unsigned>(chunks),
+           static_cast<unsigned>(tiles)}};
 }
 
 /// Accesses [begin, end) of a row, every `lanes`-th. They lie on multiples of 16 bytes, wherever
@@ -52,7 +62,9 @@ __device__ void write_one_hots(LabelJob const& job, maths::OneHots const& hots, 
       Packed<Out, width> packed;
 #pragma unroll
       for (int i = 0; i < width; ++i) packed.put(i, maths::narrow<Out>(hots.at(column + i)));
-      packed.store(row + column);
+      // Not packed.store(), of which nvcc makes four stores in this function.
+      __stcg(reinterpret_cast<uint4*>(row + column),
+             uint4{packed.word[0], packed.word[1], packed.word[2], packed.word[3]});
     } else {
       for (int i = 0; i < width; ++i) {
         if (column + i >= 0 && column + i < job.classes) {
@@ -63,14 +75,10 @@ __device__ void write_one_hots(LabelJob const& job, maths::OneHots const& hots, 
   }
 }
 
-/// One block's worth, shared by the label kernel and by the blocks of the mix kernels that write
-/// targets. A function of its own: inlined, it would be most of each of them.
-static __device__ __noinline__ void label_tile(LabelJob const& job, std::int64_t tile) {
-  LabelTiling const tiling(job, blockDim.x);
-  std::int64_t const lanes = job.sparse ? 1 : tiling.lanes;
-  std::int64_t const chunk = tile % tiling.chunks, lane = threadIdx.x % lanes;
-  std::int64_t const local = threadIdx.x / lanes;
-  std::int64_t const sample = tile / tiling.chunks * tiling.rows + local;
+__device__ inline void label_tile(LabelJob const& job, LabelTiling const& tiling, unsigned tile) {
+  unsigned const lane = threadIdx.x % tiling.lanes, local = threadIdx.x / tiling.lanes;
+  unsigned const group = tile / tiling.chunks, chunk = tile % tiling.chunks;
+  std::int64_t const sample = std::int64_t{group} * tiling.rows + local;
   if (local >= tiling.rows || sample >= job.samples) return;
   Row const& row = job.rows[sample];
   if (chunk == 0 && lane == 0) {
@@ -80,23 +88,31 @@ static __device__ __noinline__ void label_tile(LabelJob const& job, std::int64_t
   }
   if (job.sparse) return maths::sparse_target(job, row, sample);
 
-  std::int64_t const begin = chunk * tiling.chunk + lane, end = (chunk + 1) * tiling.chunk;
-  if (tiling.width(job) == 1) {
-    for (std::int64_t column = begin; column < min(end, job.classes); column += lanes) {
+  std::int64_t const length = tiling.lanes * LabelTiling::longest, first = chunk * length;
+  std::int64_t const begin = first + lane, end = first + length;
+  if (label_width(job) == 1) {
+    for (std::int64_t column = begin; column < min(end, job.classes); column += tiling.lanes) {
       maths::dense_target(job, row, sample, column);
     }
     return;
   }
   maths::OneHots const hots = maths::one_hots(job, row, sample);
-  std::int64_t const stop = min(end, job.classes / tiling.width(job) + 2);
+  std::int64_t const stop = min(end, label_accesses(job));
   switch (job.out.dtype) {
     case DType::f16:
-      return write_one_hots<maths::F16>(job, hots, sample, begin, stop, lanes);
+      return write_one_hots<maths::F16>(job, hots, sample, begin, stop, tiling.lanes);
     case DType::bf16:
-      return write_one_hots<maths::Bf16>(job, hots, sample, begin, stop, lanes);
+      return write_one_hots<maths::Bf16>(job, hots, sample, begin, stop, tiling.lanes);
     default:
-      return write_one_hots<float>(job, hots, sample, begin, stop, lanes);
+      return write_one_hots<float>(job, hots, sample, begin, stop, tiling.lanes);
   }
+}
+
+/// A tile and each that is a whole grid later. A function of its own, since inlined it would be
+/// most of each mix kernel. To need no stack it calls nothing, and 64-bit divisions are calls;
+/// kernels call it last, with nothing to keep.
+static __device__ __noinline__ void label_tiles(LabelWork const& work, unsigned tile) {
+  for (; tile < work.tiling.tiles; tile += gridDim.x) label_tile(work.job, work.tiling, tile);
 }
 
 }  // namespace mixfuse::cuda

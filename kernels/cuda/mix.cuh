@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "kernels/cuda/column.cuh"
@@ -13,6 +14,7 @@
 namespace mixfuse::cuda {
 
 inline constexpr int mix_threads = 256;
+inline constexpr int in_place_threads = 128;  // some need more than 128 registers
 
 /// A position of the order, as all threads of a block read it.
 struct Entry {
@@ -41,24 +43,45 @@ __device__ Weights<Column::count> weights_of(MixJob const& job, Column const& co
           job.boxes ? column.inside(job, entry.sample, entry.row.box) : 0};
 }
 
+/// On which side of its box's edge each sample has the column. The masks themselves would take a
+/// register each.
+struct Sides {
+  std::uint32_t inside = 0, at_edge = 0;  // a bit an entry
+
+  template <int count>
+  __device__ void put(int k, Weights<count> const& weights) {
+    inside |= std::uint32_t{weights.mask != 0} << k;
+    at_edge |= std::uint32_t{!weights.are_one()} << k;
+  }
+  /// The weights differ within the column.
+  __device__ bool differ(int k) const { return (at_edge >> k & 1) != 0; }
+  /// The weight, where they do not differ.
+  __device__ float weight(Entry const* entries, int k) const {
+    return (inside >> k & 1) != 0 ? entries[k].row.inside : entries[k].row.outside;
+  }
+  __device__ bool are(Entry const* entries, int k, float one) const {
+    return !differ(k) && weight(entries, k) == one;
+  }
+};
+
 /// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
 /// the one before it. All loads that can be known are in flight before the first is used.
 template <class Column, int S>
 __device__ void mix_segment(MixJob const& job, Column const& column, Entry const* entries,
                             int count) {
-  std::uint32_t masks[S];
   typename Column::Raw raw[S + 1u];
+  Sides sides;
 #pragma unroll
   for (int k = 0; k < S; ++k) {
-    masks[k] =
-        job.boxes && k < count ? column.inside(job, entries[k].sample, entries[k].row.box) : 0;
+    if (k >= count) break;
+    sides.put(k, weights_of(job, column, entries[k]));
   }
-  auto const weights = [&](int k) {
-    return Weights<Column::count>{entries[k].row.outside, entries[k].row.inside, masks[k]};
-  };
   // Where a weight is 1 or 0 the other side is not even read.
-  auto const needs_own = [&](int k) { return weights(k).are_one() && !weights(k).are(0.0f); };
-  auto const needs_partner = [&](int k) { return weights(k).are_one() && !weights(k).are(1.0f); };
+  auto const needs = [&](int k, float without) {
+    return !sides.differ(k) && sides.weight(entries, k) != without;
+  };
+  auto const needs_own = [&](int k) { return needs(k, 0.0f); };
+  auto const needs_partner = [&](int k) { return needs(k, 1.0f); };
   // First, since the next segment's first load is of the same sample: it comes once from memory.
   if (count == S && needs_partner(S - 1)) {
     raw[S] = column.load_partner(job, entries[S - 1].sample, entries[S - 1].row.partner,
@@ -71,27 +94,24 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
     }
   }
 
-  std::uint32_t at_edges = 0;
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k >= count) break;
+    if (sides.differ(k)) continue;
     Entry const& entry = entries[k];
-    if (!weights(k).are_one()) {
-      at_edges |= 1u << k;
-      continue;
-    }
     auto partner = raw[k + 1];
     // The end of a cycle, a plan that is no permutation, or the end of the batch.
     if (k + 1 < S && (!entry.follows || k + 1 == count) && needs_partner(k)) {
       partner = column.load_partner(job, entry.sample, entry.row.partner, entry.partner_flip);
     }
-    column.store(job, entry.sample, weights(k).at(0), column.turned(raw[k], entry.row.flip != 0),
+    column.store(job, entry.sample, sides.weight(entries, k),
+                 column.turned(raw[k], entry.row.flip != 0),
                  column.turned(partner, entry.partner_flip));
   }
 
   // The edges of boxes are few: their samples are read again, rather than S times in the code
   // above.
-  for (; at_edges != 0; at_edges &= at_edges - 1) {
+  for (std::uint32_t at_edges = sides.at_edge; at_edges != 0; at_edges &= at_edges - 1) {
     Entry const& entry = entries[__ffs(static_cast<int>(at_edges)) - 1];
     bool const flip = entry.row.flip != 0;
     auto const own = column.load_own(job, entry.sample, flip);
@@ -102,18 +122,23 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
   }
 }
 
+/// Blocks that a processor holds at once, by the registers that what was loaded takes. Unless told,
+/// ptxas aims for one more, and spills for it.
+template <class Column, int loads>
+constexpr int least_blocks() {
+  constexpr unsigned held = Column::Raw::words * unsigned{loads};
+  return held <= 20 ? 4 : held <= 40 ? 3 : 2;
+}
+
 /// Blocks work on (panel, segment of the order, columns of the panel), then on labels.
 template <class Column, int S>
-__global__ void __launch_bounds__(mix_threads)
-    mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelJob const labels,
+__global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
+    mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
   wait_for_the_kernel_before();
   __shared__ Entry entries[S];
-  for (std::int64_t item = blockIdx.x; item < tiling.items; item += gridDim.x) {
-    if (item >= tiling.images) {
-      label_tile(labels, item - tiling.images);
-      continue;
-    }
+  std::int64_t item = blockIdx.x;
+  for (; item < tiling.images; item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
     std::int64_t const first = tile.segment * S;
     int const count = static_cast<int>(min(std::int64_t{S}, job.samples - first));
@@ -125,21 +150,19 @@ __global__ void __launch_bounds__(mix_threads)
     std::int64_t const index = tile.column + threadIdx.x;
     if (index < tile.end) mix_segment<Column, S>(job, Column(job, index), entries, count);
   }
+  label_tiles(labels, static_cast<unsigned>(item - tiling.images));
 }
 
 /// In place, whole cycles: a thread walks its column through a run of the order, which no cycle
 /// leaves, and reads `ahead` samples before it writes over them.
 template <class Column, int ahead>
-__global__ void __launch_bounds__(mix_threads)
-    mix_in_place_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelJob const labels,
-                        Tiling const tiling) {
+__global__ void __launch_bounds__(in_place_threads, 3)
+    mix_in_place_kernel(__grid_constant__ MixJob const job,
+                        __grid_constant__ LabelWork const labels, Tiling const tiling) {
   wait_for_the_kernel_before();
   __shared__ Entry entries[ahead + 1u];
-  for (std::int64_t item = blockIdx.x; item < tiling.items; item += gridDim.x) {
-    if (item >= tiling.images) {
-      label_tile(labels, item - tiling.images);
-      continue;
-    }
+  std::int64_t item = blockIdx.x;
+  for (; item < tiling.images; item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
     std::int64_t const index = tile.column + threadIdx.x;
     bool const works = index < tile.end;
@@ -157,16 +180,16 @@ __global__ void __launch_bounds__(mix_threads)
       }
       __syncthreads();
       if (!works || !column.is_mine()) continue;
-      Weights<Column::count> weights[ahead + 1u];
+      Sides sides;
 #pragma unroll
       for (int k = 0; k <= ahead; ++k) {
         if (k >= known) break;
-        weights[k] = weights_of(job, column, entries[k]);
+        sides.put(k, weights_of(job, column, entries[k]));
         if (k == 0 && at != begin) continue;  // it was the last chunk's last
         // Needed as own, as the partner of the one before, or as that of its cycle's last.
-        bool const stays = weights[k].are(1.0f) && entries[k].row.flip == 0;
-        bool const as_own = !stays && !weights[k].are(0.0f);
-        bool const as_partner = k == 0 || entries[k - 1].ends || !weights[k - 1].are(1.0f);
+        bool const stays = sides.are(entries, k, 1.0f) && entries[k].row.flip == 0;
+        bool const as_own = !stays && !sides.are(entries, k, 0.0f);
+        bool const as_partner = k == 0 || entries[k - 1].ends || !sides.are(entries, k - 1, 1.0f);
         if (as_own || as_partner) {
           raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
         }
@@ -177,34 +200,35 @@ __global__ void __launch_bounds__(mix_threads)
         Entry const& entry = entries[k];
         if (starts) first = raw[k];
         starts = entry.ends;
-        if (weights[k].are(1.0f) && entry.row.flip == 0) continue;  // it stays as it is
+        if (sides.are(entries, k, 1.0f) && entry.row.flip == 0) continue;  // it stays as it is
         auto partner = raw[k + 1];
         if (entry.ends) partner = first;
         auto const own = column.turned(raw[k], entry.row.flip != 0);
         partner = column.turned(partner, entry.partner_flip);
-        if (weights[k].are_one()) {
-          column.store(job, entry.sample, weights[k].at(0), own, partner);
+        if (sides.differ(k)) {
+          column.store(job, entry.sample, weights_of(job, column, entry), own, partner);
         } else {
-          column.store(job, entry.sample, weights[k], own, partner);
+          column.store(job, entry.sample, sides.weight(entries, k), own, partner);
         }
       }
       raw[0] = raw[ahead];
     }
   }
+  label_tiles(labels, static_cast<unsigned>(item - tiling.images));
 }
 
-inline std::int64_t tiles_of(LabelJob const* labels, int block) {
-  return labels != nullptr ? label_tiles(*labels, block) : 0;
+inline LabelWork work_of(LabelJob const* labels, int block) {
+  return labels != nullptr ? label_work(*labels, block) : LabelWork{};
 }
 
 /// The launch of a kernel that was given a tiling.
 template <class Kernel>
 cudaError_t launch_tiled(Kernel kernel, DeviceFacts const& facts, Tiling const& tiling, int block,
-                         cudaStream_t stream, MixJob const& job, LabelJob const* labels) {
+                         cudaStream_t stream, MixJob const& job, LabelWork const& labels) {
   Start const start =
       facts.major >= 9 ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
   return launch(start, kernel, shape_for(block, [&](int) { return tiling.items; }), 0, stream, job,
-                labels != nullptr ? *labels : LabelJob{}, tiling);
+                labels, tiling);
 }
 
 /// Segments of S samples, or of fewer: `shorter` in falling order down to 1.
@@ -226,19 +250,21 @@ cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t 
   }
   // What a wave of blocks reads stays in L2 until the next segment reads its seam sample again.
   std::int64_t const panel = facts.l2 / (8 * S) / static_cast<int>(sizeof(typename Column::Raw));
-  Tiling const tiling = tiling_for(columns, segments, panel, tiles_of(labels, block), block);
-  return launch_tiled(mix_kernel<Column, S>, facts, tiling, block, stream, job, labels);
+  LabelWork const work = work_of(labels, block);
+  Tiling const tiling = tiling_for(columns, segments, panel, work.tiling.tiles, block);
+  return launch_tiled(mix_kernel<Column, S>, facts, tiling, block, stream, job, work);
 }
 
 template <class Column>
 cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
                                  DeviceFacts const& facts) {
   std::int64_t const columns = Column::columns(job), runs = job.runs.count(job.samples);
-  int block = block_for(columns);
+  int block = std::min(block_for(columns), in_place_threads);
   while (block > 32 && up(columns, block) * runs < 2 * std::int64_t{facts.processors}) block /= 2;
   block = forced_block(block);
-  Tiling const tiling = tiling_for(columns, runs, columns, tiles_of(labels, block), block);
-  return launch_tiled(mix_in_place_kernel<Column, 8>, facts, tiling, block, stream, job, labels);
+  LabelWork const work = work_of(labels, block);
+  Tiling const tiling = tiling_for(columns, runs, columns, work.tiling.tiles, block);
+  return launch_tiled(mix_in_place_kernel<Column, 8>, facts, tiling, block, stream, job, work);
 }
 
 /// Images of one dtype, to all that are made of it. A file instantiates one or two: nvcc takes

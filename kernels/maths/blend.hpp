@@ -30,8 +30,12 @@ struct Map {
 };
 
 template <class R>
-MIXFUSE_HD inline R mapped(Map<R> map, R x) {
+MIXFUSE_HD inline R mapped(R x, Map<R> map) {
   return std::fma(x, map.scale, map.shift);
+}
+template <class R>
+MIXFUSE_HD inline R mapped(R x) {
+  return x;
 }
 
 /// An output element of own and partner as they lie in memory. Weights 1 and 0 copy.
@@ -60,14 +64,14 @@ MIXFUSE_HD inline Out blended(float weight, In own, In partner) {
 /// The same, normalised: a copy too is rounded once.
 template <class Out, class In>
 MIXFUSE_HD inline Out copied(In x, Map<Real<In>> map) {
-  return narrow_to_one_nan<Out>(mapped(map, widen(x)));
+  return narrow_to_one_nan<Out>(mapped(widen(x), map));
 }
 
 template <class Out, class In>
 MIXFUSE_HD inline Out blended(float weight, In own, In partner, Map<Real<In>> map) {
   using R = Real<In>;
   return narrow_to_one_nan<Out>(
-      mapped(map, blend_raw(static_cast<R>(weight), widen(own), widen(partner))));
+      mapped(blend_raw(static_cast<R>(weight), widen(own), widen(partner)), map));
 }
 
 }  // namespace mixfuse::maths

@@ -295,7 +295,7 @@ TEST_F(Errors, MapsThatCannotBeAreRefused) {
       expect_refused("channels", invalid, "normalise.channels", call,
                      [&](Scene& s) { s.normalise.channels = channels; });
     }
-    for (double const deviation : {0.0, -0.0, -1.0, inf, -inf, nan}) {
+    for (double const deviation : {0.0, -0.0, -1.0, 1e-39, inf, -inf, nan}) {
       expect_refused("std", invalid, "normalise.std[1]", call,
                      [&](Scene& s) { s.normalise.std[1] = deviation; });
     }

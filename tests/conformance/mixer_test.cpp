@@ -86,10 +86,16 @@ TEST_F(MixerOf, StepNIsTheEagerStepN) {
 
 TEST_F(MixerOf, StepsInPlaceAreTheSame) {
   Training training(9);
-  Mixer mixer = make(switching(), {3, 0, 5}, 9);
-  for (std::uint64_t n = 0; n < 5; ++n) {
-    training.step_in_place(mixer);
-    training.expect(training.images, switching(), {3, n, 5});
+  for (Pairing const pairing : {Pairing::permutation, Pairing::pairs, Pairing::reverse}) {
+    for (std::int64_t const group : {0, 4}) {
+      Spec spec = switching(pairing);
+      spec.group = group;
+      Mixer mixer = make(spec, {3, 0, 5}, 9);
+      for (std::uint64_t n = 0; n < 3; ++n) {
+        training.step_in_place(mixer);
+        training.expect(training.images, spec, {3, n, 5});
+      }
+    }
   }
 }
 
