@@ -9,6 +9,7 @@ that thread's own time, since other work on the machine would drown microseconds
 """
 import argparse
 import ctypes
+import functools
 import importlib
 import json
 import statistics
@@ -60,6 +61,38 @@ def calls_of(tensor, labelled):
     }
 
 
+@functools.cache
+def empty_operator(torch):
+    """Of our operator's signature; makes three tensors and no more. With the library it lives in."""
+    library = torch.library.Library("mixfuse_bench", "DEF")
+    schema = str(torch.ops.mixfuse.mix.default._schema)
+    library.define(schema.replace("mixfuse::mix", "empty", 1))
+    library.impl("empty", lambda x, *_: (
+        torch.empty_like(x), x.new_empty((x.shape[0], CLASSES)), x.new_empty((x.shape[0], 11))), "CPU")
+    torch.library.register_autograd(
+        "mixfuse_bench::empty", lambda ctx, *_: (None,) * 5, lib=library)
+    return library, torch.ops.mixfuse_bench.empty.default
+
+
+def operators_of(torch, tensor, labelled):
+    """Ours, and the empty one."""
+    import mixfuse.torch as ours
+
+    mix, mix_ = torch.ops.mixfuse.mix.default, torch.ops.mixfuse.mix_.default
+    _, empty = empty_operator(torch)
+    x, y = tensor[0], tensor[1] if labelled else None
+    key, grown = ours.key(1), x.clone().requires_grad_()
+    how = ours.options(mixup=ALPHA, num_classes=CLASSES)
+    return {
+        "operator": lambda: mix(x, y, key, None, how),
+        "empty operator": lambda: empty(x, y, key, None, how),
+        "operator, a gradient needed": lambda: mix(grown, y, key, None, how),
+        "empty operator, a gradient needed": lambda: empty(grown, y, key, None, how),
+        "operator in place": lambda: mix_(x, y, key, None, how),
+        "mixfuse.torch.mix": lambda: ours.mix(x, y, key, mixup=ALPHA, num_classes=CLASSES),
+    }
+
+
 def repeated(call):
     def steps():
         for _ in range(CALLS):
@@ -100,7 +133,7 @@ def main():
         frameworks["torch"] = tuple(torch.from_numpy(a.copy()) for a in numpy_tensors)
         software["torch"] = torch.__version__
     except ImportError:
-        pass
+        torch = None
     library = ctypes.CDLL(given.library)
     library.mixfuse_peers_error.restype = library.mixfuse_peers_report.restype = ctypes.c_char_p
     in_cpp = steps_in_cpp(library, *numpy_tensors)
@@ -111,6 +144,9 @@ def main():
         for framework, tensor in frameworks.items():
             for name, call in calls_of(tensor, labelled).items():
                 contestants[f"{framework}: {name}"] = repeated(call)
+        if torch is not None:
+            calls = operators_of(torch, frameworks["torch"], labelled)
+            contestants |= {f"torch: {name}": repeated(call) for name, call in calls.items()}
         times = in_turns(contestants)
         results = [{
             "name": name, "us": spread(of),

@@ -248,6 +248,11 @@ def test_a_plan_leaves_nothing_to_draw() -> None:
             mixfuse.mix(images(), plan=plan, **more)
 
 
+def test_what_is_no_plan_is_refused() -> None:
+    with pytest.raises(TypeError, match="^plan: ndarray, expected a mixfuse.Plan"):
+        mixfuse.mix(images(), plan=images())
+
+
 def test_in_place_refuses_what_it_cannot_do() -> None:
     batch = images()
     with pytest.raises(NotImplementedError, match="^mean: pixels mixed in place"):

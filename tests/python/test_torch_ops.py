@@ -26,6 +26,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "one deviation": {"cutmix": 1.0, "std": 0.25},
     "boxes of their own sides": {"boxes": (0.2, 0.8)},
     "half are mixed": {"mixup": 1.0, "probability": 0.5},
+    "policies": {"policies": [mixfuse.Policy("mixup", 0.4, 0.5, "own"), mixfuse.Policy("cutmix", 1, 0.5)]},
     "in groups": {"mixup": 1.0, "group": 2, "granularity": "batch"},
 } | {pairing: {"cutmix": 0.5, "mixup": 0.5, "pairing": pairing} for pairing in PAIRINGS}
 
@@ -65,8 +66,12 @@ def test_a_bad_call_leaves_the_key() -> None:
     key, x = operators.key(7), batch()
     with pytest.raises(ValueError, match="^num_classes"):
         operators.mix_(x, labels(), key, mixup=0.4)
-    with pytest.raises(ValueError, match="^mixup"):
+    with pytest.raises((TypeError, ValueError), match="weight"):
         operators.mix_(x, labels(), key, mixup=(1.0, 2.0, 3.0), num_classes=5)
+    with pytest.raises(ValueError, match="^mean: given in place"):
+        operators.mix_(x, labels(), key, mixup=1.0, mean=0.5, num_classes=5)
+    with pytest.raises(TypeError, match="mixip"):
+        operators.mix_(x, labels(), key, mixip=1.0, num_classes=5)
     assert key.tolist() == [7, 0, 0] and torch.equal(x, batch())
 
 
@@ -227,10 +232,10 @@ OPERANDS = {
 @pytest.mark.parametrize("operands", OPERANDS.values(), ids=OPERANDS)
 def test_opcheck(operands: Any) -> None:
     x, y = operands()
-    how = {"mixup": [0.3], "cutmix": [1.0], "flip": 0.5, "num_classes": 5}
-    torch.library.opcheck(torch.ops.mixfuse.mix.default, (x, y, operators.key(1)), how)
+    how = operators.options(mixup=0.3, cutmix=1.0, flip=0.5, num_classes=5)
+    torch.library.opcheck(torch.ops.mixfuse.mix.default, (x, y, operators.key(1), None, how))
     x, y = x.detach().clone(), None if y is None else y.detach()
-    torch.library.opcheck(torch.ops.mixfuse.mix_.default, (x, y, operators.key(1)), how)
+    torch.library.opcheck(torch.ops.mixfuse.mix_.default, (x, y, operators.key(1), None, how))
 
 
 def test_compiled_whole_with_gradients() -> None:
@@ -270,7 +275,7 @@ def test_compiled_by_inductor() -> None:
 def test_bad_calls_are_found_while_tracing() -> None:
     step = lambda x, y, key: operators.mix(x, y, key, mixup=1.0)  # noqa: E731
     compiled = torch.compile(step, fullgraph=True, backend="eager")
-    with pytest.raises(Exception, match="num_classes: 0, expected"):
+    with pytest.raises(Exception, match="num_classes: None, expected"):
         compiled(batch(), labels(), operators.key(1))
 
 

@@ -37,7 +37,9 @@ def new_mixed(
     return x.new_empty([x.shape[axis] for axis in order(own, out_layout)], dtype=dtype)
 
 
-def new_targets(x: Tensor, y: Tensor | None, classes: int, dtype: torch.dtype | None) -> Tensor:
+def new_targets(
+    x: Tensor, y: Tensor | None, classes: int | None, dtype: torch.dtype | None
+) -> Tensor:
     if y is None:
         return x.new_empty([0], dtype=torch.float32)
     if y.dim() == 2:
@@ -45,7 +47,7 @@ def new_targets(x: Tensor, y: Tensor | None, classes: int, dtype: torch.dtype | 
         return y.new_empty(y.shape, dtype=dtype or made)
     if y.dim() != 1:
         raise ValueError(f"labels: {tuple(y.shape)}, expected class ids (B,) or rows (B, K)")
-    if classes <= 0:
+    if not classes or classes < 0:
         raise ValueError(f"num_classes: {classes}, expected the number that the ids count to")
     return y.new_empty([y.shape[0], classes], dtype=dtype or torch.float32)
 
