@@ -198,7 +198,7 @@ nb::object mix(nb::object images, nb::object labels, nb::object plan, nb::object
   std::optional<PlanObject> drawn;
   PlanObject* const object = plan.is_none()
                                  ? &drawn.emplace(make_plan(extents.samples, place, images))
-                                 : &nb::cast<PlanObject&>(plan);
+                                 : &plan_of("plan", plan);
   bool const error_before = has_error(*object);
   {
     Queue const queue = place.queue();

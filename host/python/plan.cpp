@@ -165,7 +165,7 @@ nb::object plan(nb::object images, Spec const& spec, nb::object seed, nb::object
     like = images;
   }
   if (out.is_none()) out = nb::cast(make_plan(batch.samples, place, like));
-  auto& object = nb::cast<PlanObject&>(out);
+  PlanObject& object = plan_of("out", out);
   if (rows.is_none()) {
     draw_into(object, spec, batch, {seed, step, first, live, schedule}, partners, place);
   } else {
@@ -218,6 +218,15 @@ nb::object empty(nb::handle like, nb::tuple const& shape, DType dtype) {
       break;
   }
   return nb::module_::import_("mixfuse._frameworks").attr("empty")(like, shape, name);
+}
+
+PlanObject& plan_of(char const* name, nb::handle object) {
+  if (!nb::isinstance<PlanObject>(object)) {
+    throw nb::type_error(
+        message(name, ": ", nb::type_name(object.type()).c_str(), ", expected a mixfuse.Plan")
+            .c_str());
+  }
+  return nb::cast<PlanObject&>(object);
 }
 
 PlanObject make_plan(std::int64_t capacity, Place const& place, nb::handle like) {

@@ -36,6 +36,9 @@ struct PlanObject {
   Place place;
 };
 
+/// Throws type_error for what is no plan.
+PlanObject& plan_of(char const* name, nb::handle object);
+
 /// On CUDA in memory of the framework that `like` is of, if that is known; else in its own.
 PlanObject make_plan(std::int64_t capacity, Place const& place, nb::handle like);
 

@@ -3,6 +3,7 @@
 
 #include <nanobind/stl/string.h>
 
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
@@ -68,15 +69,8 @@ bool is_refused(Attempt const& attempt) {
   }
 }
 
-nb::object capsule_of(char const* name, nb::handle object, nb::object const& stream) {
-  nb::object const method = find(object, "__dlpack__");
-  if (!method.is_valid()) {
-    nb::object const tensorflow =
-        framework_of(object) == "tensorflow" ? loaded("tensorflow") : nb::object();
-    if (tensorflow.is_valid())
-      return tensorflow.attr("experimental").attr("dlpack").attr("to_dlpack")(object);
-    throw wrong_type(message(name, ": ", type_of(object), ", expected a tensor with __dlpack__"));
-  }
+nb::object capsule_of(nb::handle object, nb::object const& stream) {
+  nb::object const method = object.attr("__dlpack__");
   nb::object capsule;
   if (is_refused([&] {
         capsule = method(nb::arg("stream") = stream, nb::arg("max_version") = nb::make_tuple(1, 3));
@@ -87,15 +81,21 @@ nb::object capsule_of(char const* name, nb::handle object, nb::object const& str
   return capsule;
 }
 
-DLDevice device_of(char const* name, nb::handle object) {
+/// Of TensorFlow before it had __dlpack__; nothing for everybody else.
+nb::object tensorflow_capsule(nb::handle object) {
+  nb::object const tensorflow =
+      framework_of(object) == "tensorflow" ? loaded("tensorflow") : nb::object();
+  if (!tensorflow.is_valid()) return tensorflow;
+  return tensorflow.attr("experimental").attr("dlpack").attr("to_dlpack")(object);
+}
+
+/// None where the object has no such method.
+std::optional<DLDevice> device_of(nb::handle object) {
   nb::object const method = find(object, "__dlpack_device__");
-  if (!method.is_valid()) {
-    throw wrong_type(message(name, ": ", type_of(object),
-                             ", expected a tensor with __dlpack__ and __dlpack_device__"));
-  }
+  if (!method.is_valid()) return {};
   nb::object const pair = method();
-  return {static_cast<DLDeviceType>(nb::cast<int>(nb::int_(pair[0]))),
-          nb::cast<std::int32_t>(nb::int_(pair[1]))};
+  return DLDevice{static_cast<DLDeviceType>(nb::cast<int>(nb::int_(pair[0]))),
+                  nb::cast<std::int32_t>(nb::int_(pair[1]))};
 }
 
 std::uintptr_t address_of(nb::handle value) {
@@ -194,7 +194,14 @@ Borrowed::Borrowed(char const* name, nb::handle object, Use use)
   }
   ExchangeApi const* const api = kind.api;
   if (api == nullptr) {
-    device_ = device_of(name, object);
+    if (std::optional<DLDevice> const device = device_of(object)) {
+      device_ = *device;
+    } else if (nb::object const capsule = tensorflow_capsule(object); capsule.is_valid()) {
+      take(capsule);
+    } else {
+      throw wrong_type(message(name, ": ", type_of(object),
+                               ", expected a tensor with __dlpack__ and __dlpack_device__"));
+    }
     return;
   }
   if (use == Use::read && api->tensor_from_object != nullptr) {
@@ -258,7 +265,7 @@ void Borrowed::ask(std::uintptr_t stream) {
   nb::object const argument = is_cuda(device_)
                                   ? nb::object(nb::int_(stream == 0 ? legacy_default : stream))
                                   : nb::object(nb::none());
-  take(capsule_of(name_, object_, argument));
+  take(capsule_of(object_, argument));
 }
 
 TensorView Borrowed::open(std::uintptr_t stream, Layout layout) {

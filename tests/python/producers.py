@@ -71,7 +71,7 @@ class Memory:
         version: tuple[int, int] = (1, 3),
         flags: int = 0,
     ) -> None:
-        self.address, self.shape, self.dtype, self.device = address, shape, dtype, device
+        self.address, self.shape, self.dtype, self.dl_device = address, shape, dtype, device
         self.version, self.flags = version, flags
         self.asked: list[dict[str, Any]] = []  #: the keyword arguments of each call
         self.deleted = 0
@@ -85,7 +85,7 @@ class Memory:
         shape = (ctypes.c_int64 * len(self.shape))(*self.shape)
         self._kept.append(shape)
         return _DLTensor(
-            self.address, *self.device, len(self.shape), _CODES[kind.kind], 8 * kind.itemsize, 1,
+            self.address, *self.dl_device, len(self.shape), _CODES[kind.kind], 8 * kind.itemsize, 1,
             shape, None, 0,
         )  # fmt: skip
 
@@ -100,7 +100,7 @@ class Memory:
         return _new_capsule(ctypes.addressof(managed), name, None)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.device
+        return self.dl_device
 
 
 class Versioned(Memory):

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
 import types
 from typing import Any
 
@@ -121,6 +123,40 @@ def test_a_framework_s_memory_holds_the_plan(cuda: Any, monkeypatch: pytest.Monk
     assert mixed is made[1] and targets is made[2]
     wanted = mixfuse.mix(images(), ids(), SPEC, seed=3, num_classes=5)
     assert (cuda.get(mixed) == wanted[0]).all() and (cuda.get(targets) == wanted[1]).all()
+
+
+def test_cupy_s_arrays_on_its_current_stream(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for CuPy: what it is asked, and what comes back."""
+    current, other = cuda.runtime.stream(), cuda.runtime.stream()
+    used: list[Any] = []
+
+    class Ndarray(CudaArray):
+        device = contextlib.nullcontext()
+
+    def empty(shape: Any, dtype: str) -> Ndarray:
+        used.append(dtype)
+        return Ndarray(cuda.runtime, numpy.zeros(shape, dtype))
+
+    @contextlib.contextmanager
+    def external_stream(address: int) -> Any:
+        used.append(address)
+        yield
+
+    Ndarray.__module__ = "cupy._core.core"
+    streams = types.SimpleNamespace(
+        get_current_stream=lambda _: types.SimpleNamespace(ptr=current),
+        ExternalStream=external_stream,
+    )
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(empty=empty, cuda=streams))
+    batch, labels = (Ndarray(cuda.runtime, array) for array in (images(), ids()))
+    mixed, targets = mixfuse.mix(batch, labels, SPEC, num_classes=5)
+    assert used == ["float32", "float32", "uint8"]  # images, targets and the plan's memory
+    assert type(mixed) is type(targets) is Ndarray
+    assert {call["stream"] for call in batch.asked + labels.asked + mixed.asked} == {current}
+    wanted = mixfuse.mix(images(), ids(), SPEC, num_classes=5)
+    assert (cuda.get(mixed) == wanted[0]).all() and (cuda.get(targets) == wanted[1]).all()
+    mixfuse.mix(batch, spec=SPEC, out=mixed, stream=types.SimpleNamespace(ptr=other))
+    assert used[3:] == [other, "uint8"] and mixed.asked[-1]["stream"] == other
 
 
 def test_devices_do_not_mix(cuda: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import types
 from typing import Any
 
 import numpy
@@ -151,6 +152,34 @@ def test_a_jax_array_is_refused_as_output_by_its_name() -> None:
     with pytest.raises(TypeError, match="^out: a JAX array, which is immutable"):
         mix_into(out, batch)
     assert out.asked == []
+
+
+def test_tensorflow_from_before_dlpack_s_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Eager:
+        def __init__(self, array: numpy.ndarray) -> None:
+            self.array = array
+
+    def from_dlpack(capsule: Any) -> Eager:
+        class Holder:
+            def __dlpack__(self, **_: Any) -> Any:
+                return capsule
+
+            def __dlpack_device__(self) -> tuple[int, int]:
+                return 1, 0
+
+        return Eager(numpy.from_dlpack(Holder()))
+
+    Eager.__module__ = "tensorflow.python.framework.ops"
+    dlpack = types.SimpleNamespace(
+        to_dlpack=lambda tensor: tensor.array.__dlpack__(), from_dlpack=from_dlpack
+    )
+    fake = types.SimpleNamespace(experimental=types.SimpleNamespace(dlpack=dlpack))
+    batch = Eager(images())
+    with pytest.raises(TypeError, match="^images: .*Eager, expected a tensor"):
+        mixfuse.mix(batch, mixup=1.0)
+    monkeypatch.setitem(sys.modules, "tensorflow", fake)
+    mixed = mixfuse.mix(batch, mixup=1.0)
+    assert isinstance(mixed, Eager) and (mixed.array == wanted(images())).all()
 
 
 @pytest.mark.parametrize(

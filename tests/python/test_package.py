@@ -28,6 +28,15 @@ def test_importing_and_mixing_on_the_cpu_asks_nothing_of_cuda() -> None:
     assert "libcuda.so" in python(f"{mix}; mixfuse.info()", LD_DEBUG="libs").stderr
 
 
+def test_nothing_is_printed_at_exit() -> None:
+    code = (
+        "import ctypes, numpy, mixfuse; plan = mixfuse.plan(numpy.ones((4, 3, 8, 8)), mixup=1.0); "
+        "ctypes.pythonapi.Py_IncRef(ctypes.py_object(plan))  # somebody holds it for ever"
+    )
+    done = python(code)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_importing_it_imports_no_framework() -> None:
     code = "import sys, mixfuse; print(sorted({'torch', 'jax', 'numpy', 'cupy'} & {*sys.modules}))"
     assert python(code).stdout == "[]\n"

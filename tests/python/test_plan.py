@@ -195,6 +195,7 @@ def test_a_bad_class_is_told_by_the_plan_and_cpu_warns(cuda: Any) -> None:
         ({"mixup": 1, "rows": numpy.zeros(6)}, TypeError, "rows: given beside spec"),
         ({"spec": mixfuse.Spec(), "mixup": 1}, TypeError, "mixup: given beside spec"),
         ({"spec": 3}, TypeError, "spec: int"),
+        ({"mixup": 1, "out": "plan"}, TypeError, "out: str, expected a mixfuse.Plan"),
     ],
 )
 def test_wrong_arguments_are_named(arguments: Any, error: type, text: str) -> None:

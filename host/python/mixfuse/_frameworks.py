@@ -80,7 +80,7 @@ def _cupy(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
 
 def _host(like: Any, shape: tuple[int, ...], dtype: str) -> Any:
     """For arrays that cannot be written: memory, to be handed over when it is filled."""
-    if like.__dlpack_device__()[0] != 1:
+    if hasattr(like, "__dlpack_device__") and like.__dlpack_device__()[0] != 1:
         raise NotImplementedError(
             f"images: a {framework_of(like)} array on a GPU is immutable, so mix cannot write one "
             "there; JAX: use mixfuse.jax, inside jit or not"
