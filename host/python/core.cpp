@@ -72,7 +72,7 @@ nb::dict info() {
 }  // namespace
 
 NB_MODULE(_core, module) {
-  nb::set_leak_warnings(false);  // at exit, of what a user still holds: the library is silent
+  nb::set_leak_warnings(false);  // torch keeps its operators, and they their specs, to the end
   nb::register_exception_translator(&translate, nullptr);
   module.attr("version") = version();
   module.attr("stream_version") = stream_version();

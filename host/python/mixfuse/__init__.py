@@ -11,9 +11,14 @@ the CPU and on every GPU. Importing this makes no CUDA call.
 
 from mixfuse._api import Plan, Policy, Schedule, Spec, Targets, info, mix, plan
 from mixfuse._collate import collate
+from mixfuse._mixup import Mixup
+from mixfuse._transforms import CutMix, MixUp
 from mixfuse._core import stream_version, version as __version__
 
 __all__ = [
+    "CutMix",
+    "MixUp",
+    "Mixup",
     "Plan",
     "Policy",
     "Schedule",

@@ -44,6 +44,21 @@ def records_gradients(tensor: Any) -> bool:
     return framework_of(tensor) == "torch" and sys.modules["torch"].is_grad_enabled()
 
 
+def is_writable(tensor: Any) -> bool:
+    """Whether its framework lets anybody mix in place."""
+    return framework_of(tensor) not in ("jax", "jaxlib", "tensorflow")
+
+
+def is_integer(tensor: Any) -> bool:
+    """By its dtype's name, which every framework spells alike."""
+    return "int" in str(tensor.dtype)
+
+
+def as_float(tensor: Any) -> Any:
+    """A copy in float32."""
+    return tensor.float() if framework_of(tensor) == "torch" else tensor.astype("float32")
+
+
 @contextlib.contextmanager
 def on_stream(like: Any, stream: Any) -> Any:
     """New tensors of the framework of `like` belong to that stream, where its allocator cares."""
