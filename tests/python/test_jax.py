@@ -431,7 +431,8 @@ def test_a_bad_id_is_told_and_left_out() -> None:
     with pytest.warns(RuntimeWarning, match="^labels"):
         wanted = mixfuse.mix(images(), labels, SPEC, **DRAW, num_classes=5)[1]
     assert equal(targets, wanted)
-    assert mj.mix(images(), ids(), key(), SPEC, num_classes=5, rows=True)[3].error.tolist() == [0, 0]
+    rows = mj.mix(images(), ids(), key(), SPEC, num_classes=5, rows=True)[3]
+    assert rows.error.tolist() == [0, 0]
 
 
 def test_a_step_beyond_the_last_is_told_and_mixes_nothing() -> None:
@@ -473,7 +474,8 @@ def test_a_step_beyond_the_last_is_told_and_mixes_nothing() -> None:
         (ValueError, "mean", {"mean": (0.1, 0.2)}),
         (ValueError, "first: -1", {"first": -1}),
         (TypeError, "first: float", {"first": 0.5}),
-        (ValueError, "partners: shape", {"partners": images((5, 3, 9, 8)), "partner_labels": ids()}),
+        (ValueError, "partners: shape",
+         {"partners": images((5, 3, 9, 8)), "partner_labels": ids()}),
         (ValueError, "partner_labels: ", {"partners": images()}),
         (ValueError, "partner_labels: ", {"partner_labels": ids()}),
     ],

@@ -111,7 +111,8 @@ def test_a_captured_call_follows_the_key_at_each_replay(cuda: Any) -> None:
 
     tensors = call(cuda, stream.value, queued=captured())
     assert not cuda.get(tensors["mixed"]).any()
-    cuda.runtime.call("cudaGraphInstantiate", ctypes.byref(executable), graph, ctypes.c_ulonglong(0))
+    no_flags = ctypes.c_ulonglong(0)
+    cuda.runtime.call("cudaGraphInstantiate", ctypes.byref(executable), graph, no_flags)
     for step in (DRAW["step"], 3):
         words = numpy.array([DRAW["seed"], step, DRAW["first"]], "uint64")
         cuda.runtime.call(

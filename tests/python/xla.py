@@ -178,10 +178,9 @@ class Handler:
 
         def buffer(tensor: Any) -> int:
             dims = keep((ctypes.c_int64 * len(tensor.shape))(*tensor.shape))
-            return address(
-                _Buffer(ctypes.sizeof(_Buffer), None, _DTYPES[numpy.dtype(tensor.dtype).name], tensor.address,
-                        len(tensor.shape), dims)
-            )  # fmt: skip
+            dtype = _DTYPES[numpy.dtype(tensor.dtype).name]
+            size = ctypes.sizeof(_Buffer)
+            return address(_Buffer(size, None, dtype, tensor.address, len(tensor.shape), dims))
 
         def buffers(tensors: list[Any]) -> _List:
             types = keep((ctypes.c_int * len(tensors))(*[_BUFFER] * len(tensors)))

@@ -115,9 +115,9 @@ def mix(
     rows: whether rows are returned as well.
 
     Returns (mixed, targets, key of the next step) and, if asked, Rows. Targets are None without
-    labels. Under grad, images and rows of labels that are floats get the mix's transpose; key, first
-    and ids have no gradient. Under vmap each batch of the outer axis is mixed by its key, one after
-    another. Nothing is written into an array of the caller's.
+    labels. Under grad, images and rows of labels that are floats get the mix's transpose; key,
+    first and ids have no gradient. Under vmap each batch of the outer axis is mixed by its key, one
+    after another. Nothing is written into an array of the caller's.
 
     Raises when it is traced, naming the argument: TypeError (not an array, float class ids),
     ValueError (shapes, ranges, K missing, pairing "given", which needs mixfuse.mix) and
@@ -131,7 +131,8 @@ def mix(
     spec = spec_of(spec, policy)
     given = {"images": images, "labels": labels, "partners": partners,
              "partner_labels": partner_labels}  # fmt: skip
-    arrays = {name: _array(name, x) for name, x in given.items() if x is not None or name == "images"}
+    absent = [name for name, x in given.items() if x is None and name != "images"]
+    arrays = {name: _array(name, x) for name, x in given.items() if name not in absent}
     if (partners is None) != (partner_labels is None) and labels is not None:
         raise ValueError("partner_labels: a second batch brings both images and labels")
     if partner_labels is not None and labels is None:
@@ -234,9 +235,7 @@ class _Call:
         if labels is not None:
             targets = _targets(labels, num_classes, target_dtype)
         shapes = {name: (dtype, shape) for name, dtype, shape in inputs}
-        _core.jax_check(
-            numbers, *(shapes.get(name) for name in _INPUTS), mixed, targets,
-        )  # fmt: skip
+        _core.jax_check(numbers, *(shapes.get(name) for name in _INPUTS), mixed, targets)
         deviations = numpy.atleast_1d(1.0 if std is None else std).astype("float64")
         return _Call(
             tuple(numbers), inputs, mixed, targets, axes, out_axes, tuple(1.0 / deviations),
@@ -385,8 +384,9 @@ def _rows(words: jax.Array, error: jax.Array) -> Rows:
     low, high = ~error[2], ~error[3]
     code = jnp.where(claimed, low & 0xFF, 0)
     sample = jnp.where(claimed, (low >> 8) | (high << 24), 0)
+    word = jnp.stack([code, sample]).astype("int32")
     return Rows(words[:, 0], weights[:, 0], weights[:, 1], weights[:, 2], words[:, 4],
-                words[:, 5:8], words[:, 8:11], jnp.stack([code, sample]).astype("int32"))  # fmt: skip
+                words[:, 5:8], words[:, 8:11], word)  # fmt: skip
 
 
 __all__: list[str] = ["Rows", "key", "mix"]
