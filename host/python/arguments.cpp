@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/python/arguments.hpp"
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
 
@@ -189,6 +190,29 @@ Spec spec(nb::handle policies, nb::handle probability, nb::handle pairing, nb::h
   spec.group = integer("group", group);
   spec.flip = static_cast<float>(number("flip", flip));
   return spec;
+}
+
+Normalise normalise_of(nb::handle mean, nb::handle std) {
+  Normalise normalise;
+  std::vector<double> const means = numbers("mean", mean), deviations = numbers("std", std);
+  std::size_t const count = std::max(means.size(), deviations.size());
+  require<unsupported>(count <= max_channels, "mean: ", count, " channels, at most ", max_channels,
+                       " are built");
+  auto const one_or_each = [&](char const* name, std::vector<double> const& given) {
+    require(given.size() <= 1 || given.size() == count, name, ": ", given.size(),
+            " values, expected one or ", count);
+  };
+  one_or_each("mean", means);
+  one_or_each("std", deviations);
+  auto const at = [](std::vector<double> const& given, std::size_t c, double otherwise) {
+    return given.empty() ? otherwise : given[given.size() == 1 ? 0 : c];
+  };
+  normalise.channels = static_cast<int>(count);
+  for (std::size_t c = 0; c < count; ++c) {
+    normalise.mean[c] = at(means, c, 0.0);
+    normalise.std[c] = at(deviations, c, 1.0);
+  }
+  return normalise;
 }
 
 Draw draw(nb::handle seed, nb::handle step, nb::handle first) {

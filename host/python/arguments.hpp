@@ -29,6 +29,9 @@ Device device(char const* name, nb::handle value);  ///< "cpu", "cuda", "cuda:1"
 Spec spec(nb::handle policies, nb::handle probability, nb::handle pairing, nb::handle granularity,
           nb::handle group, nb::handle flip);
 
+/// Of one value for all channels, or one for each; None of both: no map.
+Normalise normalise_of(nb::handle mean, nb::handle std);
+
 Draw draw(nb::handle seed, nb::handle step, nb::handle first);
 
 }  // namespace mixfuse::python

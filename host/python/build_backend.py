@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""scikit-build-core, and the CUDA toolkit's wheels where the system has no complete toolkit.
+"""scikit-build-core, the CUDA toolkit's wheels where the system has no complete toolkit, and jaxlib
+for XLA's headers, which mixfuse.jax is compiled with; the module neither links nor needs it.
 
-MIXFUSE_CUDA=OFF, in the environment or as the setting cmake.define.MIXFUSE_CUDA, leaves CUDA out.
+MIXFUSE_CUDA=OFF and MIXFUSE_JAX=OFF, in the environment or as the settings
+cmake.define.MIXFUSE_CUDA and cmake.define.MIXFUSE_JAX, leave them out.
 """
 
 from __future__ import annotations
@@ -31,10 +33,21 @@ import toolkit_wheels  # noqa: E402
 Settings = dict[str, Any] | None
 
 
+#: Where there are wheels of jaxlib; elsewhere mixfuse.jax is left out.
+_JAXLIB = (
+    "jaxlib; python_version < '3.15' and (platform_machine == 'x86_64' or "
+    "platform_machine == 'aarch64' or platform_machine == 'arm64')"
+)
+
+
+def _is_off(option: str, settings: Settings) -> bool:
+    asked = (settings or {}).get(f"cmake.define.{option}") or os.environ.get(option)
+    return (asked or "").upper() in ("OFF", "0", "FALSE", "NO")
+
+
 def _wants_wheels(settings: Settings) -> bool:
     """Whether CUDA is wanted, wheels of it exist for this system, and it has no toolkit itself."""
-    asked = (settings or {}).get("cmake.define.MIXFUSE_CUDA") or os.environ.get("MIXFUSE_CUDA")
-    if (asked or "AUTO").upper() in ("OFF", "0", "FALSE", "NO") or sys.platform != "linux":
+    if _is_off("MIXFUSE_CUDA", settings) or sys.platform != "linux":
         return False
     cmake = shutil.which("cmake")
     if cmake is None:
@@ -61,16 +74,20 @@ def _toolkit(settings: Settings) -> Iterator[None]:
                 os.environ["CUDACXX"] = before
 
 
-def _with_toolkit(requirements: list[str], settings: Settings) -> list[str]:
-    return requirements + ([toolkit_wheels.REQUIREMENT] if _wants_wheels(settings) else [])
+def _with_optional(requirements: list[str], settings: Settings) -> list[str]:
+    return (
+        requirements
+        + ([toolkit_wheels.REQUIREMENT] if _wants_wheels(settings) else [])
+        + ([] if _is_off("MIXFUSE_JAX", settings) else [_JAXLIB])
+    )
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
-    return _with_toolkit(_build.get_requires_for_build_wheel(config_settings), config_settings)
+    return _with_optional(_build.get_requires_for_build_wheel(config_settings), config_settings)
 
 
 def get_requires_for_build_editable(config_settings: Settings = None) -> list[str]:
-    return _with_toolkit(_build.get_requires_for_build_editable(config_settings), config_settings)
+    return _with_optional(_build.get_requires_for_build_editable(config_settings), config_settings)
 
 
 def build_wheel(

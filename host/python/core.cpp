@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "host/python/jax.hpp"
 #include "host/python/memory.hpp"
 #include "host/python/plan.hpp"
 #include "mixfuse/mixfuse.hpp"
@@ -71,7 +72,7 @@ nb::dict info() {
 }  // namespace
 
 NB_MODULE(_core, module) {
-  nb::set_leak_warnings(false);  // at exit, of what a user still holds: the library is silent
+  nb::set_leak_warnings(false);  // torch keeps its operators, and they their specs, to the end
   nb::register_exception_translator(&translate, nullptr);
   module.attr("version") = version();
   module.attr("stream_version") = stream_version();
@@ -79,6 +80,9 @@ NB_MODULE(_core, module) {
   bind_memory(module);
   bind_plan(module);
   bind_mix(module);
+#if MIXFUSE_HAS_XLA
+  bind_jax(module);
+#endif
 }
 
 }  // namespace mixfuse::python

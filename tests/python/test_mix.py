@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +299,21 @@ def test_the_tool_gives_the_same_bytes(tmp_path: Path, flags: list[str], policy:
     mixed, targets = mixfuse.mix(batch, labels, num_classes=5, smoothing=0.1, **draw, **policy)
     assert mixed.tobytes() == numpy.load(tmp_path / "o.npy").tobytes()
     assert targets.tobytes() == numpy.load(tmp_path / "t.npy").tobytes()
+
+
+def test_other_threads_go_on_while_the_cpu_mixes() -> None:
+    batch = numpy.ones((96, 3, 224, 224), "float64")
+    out, took = numpy.empty_like(batch), []
+
+    def work() -> None:
+        begin = time.perf_counter()
+        mixfuse.mix(batch, mixup=1.0, flip=0.5, out=out, threads=1)
+        took.append(time.perf_counter() - begin)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    ticks = 0
+    while worker.is_alive():
+        time.sleep(0.001)
+        ticks += 1
+    assert ticks > 3 + 10 * took[0], "a busy machine too gives more than one in 100 ms"

@@ -47,3 +47,15 @@ def stream_of(stream: Any, tensor: Any, /) -> int:
 
 def plan(*arguments: Any) -> Plan: ...
 def mix(*arguments: Any) -> Any: ...
+
+# Where mixfuse was built beside jaxlib's headers:
+jax_handlers: dict[str, Any]
+
+def jax_numbers(*arguments: Any) -> list[float]:
+    """A call's options as the handlers read them."""
+
+def jax_memory(samples: int, cuda: bool) -> int:
+    """Bytes of memory that a call needs beside its tensors."""
+
+def jax_check(*arguments: Any) -> None:
+    """Raises what the call would, given (dtype, shape) of each tensor or None."""
