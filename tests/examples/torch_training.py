@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training loop in PyTorch with and without mixing, on the 8 x 8 digits that scikit-learn comes
-with, or on images made here where it is not installed. Two things are mixfuse's: the line that makes
-`mixup`, and the line that calls it; a checkpoint keeps its three integers beside the weights. So
-small a task need not gain by it; this shows where mixing goes in a loop."""
+with, or on images made here where it is not installed. Two things are mixfuse's: the line that
+makes `mixup`, and the line that calls it; a checkpoint keeps its three integers beside the
+weights. So small a task need not gain by it; this shows where mixing goes in a loop."""
 
 from __future__ import annotations
 

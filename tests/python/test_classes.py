@@ -193,6 +193,16 @@ def test_a_gradient_flows_and_draws_are_the_same(name: str) -> None:
 
 
 @every
+def test_a_user_s_own_kind_of_tensor_is_torch_s(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    kind = type("Mine", (torch.Tensor,), {})
+    x = torch.from_numpy(images()).as_subclass(kind)
+    mixed, _ = MAKE[name](seed=3)(x, torch.from_numpy(ids()))
+    wanted, _ = MAKE[name](seed=3)(images(), ids())
+    assert isinstance(mixed, torch.Tensor) and (mixed.numpy() == wanted).all()
+
+
+@every
 def test_workers_of_a_loader_draw_apart_and_epochs_do_too(name: str) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)

@@ -12,7 +12,11 @@ from mixfuse import _core
 
 
 def framework_of(tensor: Any) -> str:
-    """'torch' of torch.Tensor, 'jaxlib' of a JAX array, 'builtins' of a capsule."""
+    """'torch' of torch.Tensor and what derives from it, 'jaxlib' of a JAX array, 'builtins' of a
+    capsule."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(tensor, torch.Tensor):
+        return "torch"
     return type(tensor).__module__.partition(".")[0]
 
 

@@ -89,7 +89,7 @@ class _Transform(Draws):
     def __call__(self, *inputs: Any) -> Any:
         sample = inputs if len(inputs) > 1 else inputs[0]
         getter = self._labels_getter
-        labels = _labels_of(sample) if getter == "default" else getter(sample)  # type: ignore[operator]
+        labels = getter(sample) if callable(getter) else _labels_of(sample)
         self._check_labels(labels)
         images = self._images(sample, labels)
         made = dict(zip(map(id, (labels, *images)), self._mixed(images, labels), strict=True))
@@ -117,7 +117,7 @@ class _Transform(Draws):
         every = _leaves(sample)
         leaves = [leaf for leaf in every if leaf is not labels]
         if len(leaves) == len(every):
-            raise ValueError("labels_getter: its labels are not in the inputs, expected one of them")
+            raise ValueError("labels_getter: its labels are not in the inputs, expected these")
         for leaf in leaves:
             if _typed(leaf) in _REFUSED or type(leaf).__module__.startswith("PIL."):
                 raise ValueError(f"inputs: a {type(leaf).__qualname__}, expected batched tensors")

@@ -62,7 +62,7 @@ def mix(
 
     x, y: as `images` and `labels` of mixfuse.mix; y=None: targets are empty.
     key: int64 (3,) of seed, step and first, from `key()`; read, and left as it is: the same key
-        gives the same plan again, so recomputation is safe. key[1] += 1 is the next step.
+        gives the same plan again, so recomputation is safe. Add 1 to key[1] for the next step.
     partners: (B,) int32 or int64, with pairing="given"; the key is then in host memory.
     how: as of `options`.
 
@@ -121,7 +121,7 @@ def _mix_in_place(
     x: Tensor, y: Tensor | None, key: Tensor, partners: Tensor | None, options: str
 ) -> tuple[Tensor, Tensor]:
     if torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad)):
-        raise ValueError("x: mixed in place, but a gradient is required; expected mixfuse.torch.mix")
+        raise ValueError("x: mixed in place, but it requires grad; expected mixfuse.torch.mix")
     how = options_of(options)
     x, y = x.detach(), None if y is None else y.detach()
     targets, rows = _mix_in_place_fake(x, y, key, partners, options)
