@@ -185,8 +185,9 @@ class CudaArray(Versioned):
         )
         host = numpy.ascontiguousarray(array)
         runtime.call(
-            "cudaMemcpy", pointer, ctypes.c_void_p(host.ctypes.data), ctypes.c_size_t(host.nbytes), 1
-        )
+            "cudaMemcpy", pointer, ctypes.c_void_p(host.ctypes.data),
+            ctypes.c_size_t(host.nbytes), 1,
+        )  # fmt: skip
 
     def numpy(self) -> numpy.ndarray:
         array = numpy.empty(self.shape, self.dtype)

@@ -111,7 +111,8 @@ def test_it_normalises_and_puts_channels_first() -> None:
     mixed, _, _ = collate([Samples()[i] for i in range(4)])
     plain, _, _ = make()([Samples()[i] for i in range(4)])
     assert abs(mixed - (plain / 255 - 0.5) / 0.25).max() < 0.01
-    rows = [(image.transpose(1, 2, 0).copy(), label) for image, label, _ in map(Samples().__getitem__, range(4))]
+    first = [Samples()[i] for i in range(4)]
+    rows = [(image.transpose(1, 2, 0).copy(), label) for image, label, _ in first]
     planes, _ = make(layout="nhwc", out_layout="nchw")(rows)
     assert torch.equal(planes, plain)
 

@@ -35,7 +35,7 @@ class Policy(NamedTuple):
 class Spec:
     """What to do; never how, where or when. Immutable; one serves any number of calls.
 
-    mixup, cutmix: alpha or (a, b) of each, 0 for off; where both are on, `switch` is CutMix's share.
+    mixup, cutmix: alpha or (a, b) of each, 0 for off; where both are on, `switch` is CutMix's.
     boxes, fold: as in Policy, for these two.
     policies: Policy values instead of these, at most 8.
     probability: share of samples that is mixed at all.
@@ -257,8 +257,8 @@ def mix(
     spec, policy, seed, step, first, draw, schedule: as in `plan`; or
     plan: one that is there already.
     partners, partner_labels: a second batch of the same shape, from which partners come.
-    out, targets_out: tensors to write, returned as they are; out=images mixes in place. Without them
-        the frameworks of images and labels make new ones; JAX arrays cannot be written.
+    out, targets_out: tensors to write, returned as they are; out=images mixes in place. Without
+        them the frameworks of images and labels make new ones; JAX arrays cannot be written.
     num_classes: K; needed for ids unless targets_out says it.
     smoothing: of ids, before the mix: off = s/K, on = 1 - s + s/K, unmixed samples too.
     ignored: an id whose share is left out of the targets.

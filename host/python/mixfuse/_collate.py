@@ -91,8 +91,8 @@ def collate(
     (images, targets, ...). Arguments are those of `mix`; `policy` those of `Spec`.
 
     Draws: by seed, and by set_epoch() where it is called before each epoch: then nothing else
-    matters, the number of workers included. Without it they also depend on the seed that torch gives
-    its workers (torch.manual_seed, DataLoader's generator). Ranks take different `first`, or seeds.
+    matters, the number of workers included. Without it they also depend on the seed that torch
+    gives its workers (torch.manual_seed, DataLoader's generator). Ranks take different `first`, or seeds.
 
     Works in forked workers, also when the parent has mixed before. A bad id warns (RuntimeWarning).
     Raises as `mix`.
@@ -100,6 +100,7 @@ def collate(
     spec = spec_of(spec, policy)
     options = {
         "num_classes": num_classes, "smoothing": smoothing, "ignored": ignored, "target": target,
-        "layout": layout, "out_layout": out_layout, "out_dtype": out_dtype, "mean": mean, "std": std,
+        "layout": layout, "out_layout": out_layout, "out_dtype": out_dtype, "mean": mean,
+        "std": std,
     }  # fmt: skip
     return Collate(spec, seed, first, options)
