@@ -192,6 +192,47 @@ TEST_F(LiveOf, ADeviceWideSortFollowsTheScheduleToo) {
   EXPECT_EQ(living.draw().step, 10u);
 }
 
+TEST_F(LiveOf, AsManyPoliciesAsThereCanBeAreScheduled) {
+  Place const place = here();
+  for (int const count : {1, 3, max_policies}) {
+    Spec spec = busy();
+    spec.policies.clear();
+    std::vector<Beta> alphas;
+    std::vector<float> parts;
+    for (int k = 0; k < count; ++k) {
+      float const size = static_cast<float>(k) + 0.5f;
+      alphas.push_back({size, 2});
+      parts.push_back(0.9f / static_cast<float>(count));
+      if (k % 2 == 0) {
+        spec.policies.push_back({Mixup{alphas.back()}, parts.back()});
+      } else {
+        spec.policies.push_back({CutMix{alphas.back()}, parts.back()});
+      }
+    }
+    Spec other = spec;  // in all that is scheduled
+    for (int k = 0; k < count; ++k) {
+      auto& [policy, share] = other.policies[static_cast<std::size_t>(k)];
+      share = 0;
+      std::visit(
+          [](auto& of) {
+            if constexpr (requires { of.weight; }) of.weight = {1, 1};
+          },
+          policy);
+    }
+    Living living(place, 200, {3, 9, 0});
+    Values<Beta> weights(place, alphas);
+    Values<float> const shares(place, parts);
+    Schedule const schedule{weights.data(), shares.data(), nullptr};
+    EXPECT_EQ(living.rows(other, image(200, 9, 7), schedule),
+              drawn_rows(on_cpu(), spec, image(200, 9, 7), {3, 9, 0}));
+    EXPECT_FALSE(error_of(living.plan, place));
+    alphas.back() = {nan, 1};
+    weights.set(alphas);
+    living.rows(other, image(200, 9, 7), schedule);
+    EXPECT_EQ(error_of(living.plan, place).code(), ErrorWord::Code::weight);
+  }
+}
+
 /// What is wrong in device memory, and what comes of it.
 struct Bad {
   char const* name;

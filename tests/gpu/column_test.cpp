@@ -64,13 +64,14 @@ Array any_bits(DType dtype, Picture const& picture, Random& random) {
   return array;
 }
 
-/// Half of the boxes are a single pixel; others are on each axis all, all but an end, or a single
-/// position.
+/// A quarter of the boxes are a single pixel; others are on each axis all, all but an end, or a
+/// single position.
 std::vector<Row> thin_rows(Extents const& extents, bool flips, Random& random) {
   auto rows = random_rows(extents, random, Partners::permuted);
   for (Row& row : rows) {
     if (!flips) row.flip = 0;
-    bool const single = random.below(2) == 0;
+    if (random.below(2) == 0) row.outside = 1.0f, row.inside = 0.0f;
+    bool const single = random.below(4) == 0;
     for (int axis = 0; axis < extents.axes; ++axis) {
       auto const length = static_cast<std::int32_t>(extents.spatial[axis]);
       auto const at = static_cast<std::int32_t>(random.below(length));

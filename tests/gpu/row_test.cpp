@@ -94,5 +94,17 @@ TEST_F(RowOnDevice, CutsTheBoxOfTheLargestShareBelowOne) {
   }
 }
 
+// The box is cut in integers of more than 32 bits.
+TEST_F(RowOnDevice, CutsBoxesOfHugeImages) {
+  Spec spec;
+  spec.policies = {{CutMix{{0.1f, 0.3f}, Fold::none, {Boxes::Kind::inside}}, 1.0f}};
+  for (auto const& [pairing, samples] : {std::pair{Pairing::roll, 300}, {Pairing::cycle, 4100}}) {
+    spec.pairing = pairing;
+    Extents const extents = image(samples, 70000, 90000);
+    EXPECT_EQ(drawn_rows(here(), spec, extents, {1, 2, 3}),
+              drawn_rows(on_cpu(), spec, extents, {1, 2, 3}));
+  }
+}
+
 }  // namespace
 }  // namespace mixfuse::test
