@@ -3,6 +3,9 @@
 
 #include <fcntl.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include <algorithm>
 #include <cstdlib>
@@ -29,6 +32,14 @@ std::int64_t cache_size(char const* path, int name, std::int64_t fallback) noexc
   return size > 0 ? size : fallback;
 }
 
+#if defined(__x86_64__)
+/// Clang's __builtin_cpu_supports does not know it.
+bool has_f16c() noexcept {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+#endif
+
 }  // namespace
 
 namespace detail {
@@ -40,8 +51,8 @@ CpuOverride& cpu_override() noexcept {
 
 bool has(Isa isa) noexcept {
 #if defined(__x86_64__)
-  static bool const avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                           __builtin_cpu_supports("f16c");
+  static bool const avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
   static bool const avx512 =
       avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
