@@ -30,7 +30,7 @@ def weights_of(rows: numpy.ndarray, shape: tuple[int, ...]) -> numpy.ndarray:
 def mixed_by(rows: numpy.ndarray, batch: numpy.ndarray) -> numpy.ndarray:
     """In float64, unrounded."""
     weights = weights_of(rows, batch.shape)
-    own = numpy.stack([x[..., ::-1] if row["flip"] else x for x, row in zip(batch, rows)])
+    own = numpy.stack([x[..., ::-1] if row["flip"] else x for x, row in zip(batch, rows, strict=True)])
     partner = own[rows["partner"]]
     return numpy.where(weights == 1, own, weights * own + (1 - weights) * partner)
 

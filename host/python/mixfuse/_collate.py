@@ -92,7 +92,8 @@ def collate(
 
     Draws: by seed, and by set_epoch() where it is called before each epoch: then nothing else
     matters, the number of workers included. Without it they also depend on the seed that torch
-    gives its workers (torch.manual_seed, DataLoader's generator). Ranks take different `first`, or seeds.
+    gives its workers (torch.manual_seed, DataLoader's generator). Ranks take different `first`, or
+    seeds.
 
     Works in forked workers, also when the parent has mixed before. A bad id warns (RuntimeWarning).
     Raises as `mix`.

@@ -37,7 +37,12 @@ class Plan:
 class Memory:
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None: ...
     def __dlpack__(
-        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+        self,
+        *,
+        stream: Any = None,
+        max_version: Any = None,
+        dl_device: Any = None,
+        copy: Any = None,
     ) -> Any: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
 
