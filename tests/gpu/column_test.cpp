@@ -49,6 +49,8 @@ Picture const pictures[] = {
     {"PlanesOfEnds", Layout::nhwc, Layout::nchw, {even, 12, 5, 3}, {even, 3, 12, 5}, 3},
     {"Odd", Layout::nchw, Layout::nchw, {odd, 3, 3, 5}, {odd, 3, 3, 5}, 3, true},
     {"OddVolumes", Layout::ncdhw, Layout::ncdhw, {odd, 3, 3, 5, 3}, {odd, 3, 3, 5, 3}, 1},
+    {"OddHeights", Layout::nchw, Layout::nchw, {even, 15, 17, 1}, {even, 15, 17, 1}, 1},
+    {"OddDepths", Layout::ncdhw, Layout::ncdhw, {odd, 15, 17, 1, 1}, {odd, 15, 17, 1, 1}, 1},
     {"OddPixels", Layout::nhwc, Layout::nhwc, {even, 5, 3, 3}, {even, 5, 3, 3}, 3, true},
     {"OddPanels", Layout::nchw, Layout::nchw, {5, 3, 13, 17}, {5, 3, 13, 17}, 3},
 };
@@ -165,7 +167,7 @@ TEST_F(ColumnOnce, ReadsNothingOutsideTheBatch) {
     void* const memory = allocate_on_device(images.bytes.size());
     write_to_device(memory, images.bytes.data(), images.bytes.size());
     ConstTensorView const own(memory, DType::u8, {9, 1, length}, place.device, Layout::nct);
-    for (std::int64_t offset = 0; offset < 64; ++offset) {
+    for (std::int64_t offset = 0; offset < 128; ++offset) {
       auto const rows = thin_rows(extents, false, random);
       Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
       Plan plan = make_plan(place, rows, extents);
