@@ -12,7 +12,8 @@
 namespace mixfuse::cuda {
 
 /// How blocks divide dense targets: `lanes` threads write a row, or one of the `chunks` of a long
-/// one; a tile is a block's worth. There are fewer than 2^31 of them: more would be a terabyte.
+/// one; a tile is a block's worth. There are fewer than 2^31 of them: more would be half a terabyte
+/// of targets at least.
 struct LabelTiling {
   static constexpr unsigned longest = 8;  // accesses of a thread
   unsigned lanes, rows, chunks, tiles;

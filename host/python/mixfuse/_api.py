@@ -251,7 +251,7 @@ def mix(
         mixed, targets = mix(images, labels, mixup=0.2, cutmix=1.0, num_classes=1000, step=step)
 
     images: (B, ...) of uint8, float16, bfloat16, float32 or float64, any strides, of any framework
-        that speaks DLPack; copied for no reason.
+        that speaks DLPack; never copied.
     labels: class ids (B,) of uint8, int32 or int64, or rows (B, K) of floats or bool; None: images
         alone are mixed.
     spec, policy, seed, step, first, draw, schedule: as in `plan`; or
