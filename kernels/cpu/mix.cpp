@@ -4,8 +4,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/cpu/blocks.hpp"
 #include "kernels/cpu/choice.hpp"
-#include "kernels/cpu/convert.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "kernels/dtypes.hpp"
 #include "kernels/job.hpp"
@@ -28,19 +28,6 @@ using detail::Isa;
 constexpr std::int64_t line_size = 64;                                             // of a cache
 constexpr std::int64_t tile_size = 8192, chunk_size = 131072, least_work = 65536;  // bytes
 constexpr std::int64_t most_inside = 16;                                           // channels
-
-/// A map for every element, one for all, or by channel where that changes fastest.
-template <class R>
-struct OneMap {
-  maths::Map<R> map;
-  maths::Map<R> operator[](std::int64_t) const { return map; }
-};
-template <class R>
-struct MapTable {
-  R const* scale;
-  R const* shift;
-  maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
-};
 
 /// The maps from element i on.
 template <class R>
@@ -82,90 +69,62 @@ struct Combine {
   }
 };
 
-#if defined(__x86_64__)
-/// The same through f32, block by block, where an element is narrower.
-struct CombineNarrow {
-  template <int count, class T>
-  [[gnu::always_inline]] static inline float const* widened(float* room, T const* from) {
-    if constexpr (std::is_same_v<T, float>) {
-      return from;
-    } else {
-      widen_block<count>(room, from);
-      return room;
-    }
-  }
+/// Elements before the first cache line that begins in them.
+template <class T>
+std::int64_t until_line(T const* at, std::int64_t count) {
+  auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(at) % line_size);
+  return std::min<std::int64_t>(count, (line_size - into) % line_size / std::int64_t{sizeof(T)});
+}
 
-  template <int count, class Out, class In, class... At>
-  [[gnu::always_inline]] static inline void block(Out* out, In const* own, In const* partner,
-                                                  float weight, At... at) {
-    constexpr auto room = static_cast<std::size_t>(count);
-    alignas(line_size) float own_room[room], partner_room[room], mixed[room];
-    float* to = mixed;
-    if constexpr (std::is_same_v<Out, float>) to = out;
-    bool const alone = weight == 1.0f || weight == 0.0f;
-    float const* const x = widened<count>(own_room, weight == 0.0f ? partner : own);
-    float const* const y = alone ? x : widened<count>(partner_room, partner);
-#pragma omp simd
-    for (int i = 0; i < count; ++i) {
-      float const r = maths::mapped(alone ? x[i] : maths::blend_raw(weight, x[i], y[i]), at[i]...);
-      to[i] = std::is_integral_v<In> ? r : maths::one_nan(r);  // of integers never a NaN
-    }
-    if constexpr (!std::is_same_v<Out, float>) narrow_block<count>(out, mixed);
-  }
-
-  template <int count, class Out, class In, class... At>
-  [[gnu::always_inline]] static inline std::int64_t blocks(std::int64_t done, std::int64_t end,
-                                                           Out* out, In const* own,
-                                                           In const* partner, float weight,
-                                                           At... at) {
-    for (; done + count <= end; done += count) {
-      block<count>(out + done, own + done, partner + done, weight, shifted(at, done)...);
-    }
-    return done;
-  }
-
-  template <class Out, class In, class... At>
-  [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
-                                                std::int64_t count, float weight, At... at) {
-    std::int64_t done = 0;
-    // A plain copy keeps what a NaN says.
-    bool const plain_copy = (weight == 1.0f || weight == 0.0f) && sizeof...(at) == 0 &&
-                            (std::is_same_v<In, Out> || !std::is_integral_v<In>);
-    if (!plain_copy) {
-      done = blocks<128>(done, count, out, own, partner, weight, at...);
-      done = blocks<32>(done, count, out, own, partner, weight, at...);
-    }
-    Combine::run(out + done, own + done, partner + done, count - done, weight,
-                 shifted(at, done)...);
-  }
-};
-#endif
-
-/// Combine or CombineNarrow past the caches, a little at a time, so that reading goes on beside
-/// writing.
-template <class By>
-struct Past {
+/// Past the caches, a little at a time, so that reading goes on beside writing.
+struct CombinePast {
   template <class Out, class In, class... At>
   [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
                                                 std::int64_t count, float weight, At... at) {
     constexpr std::int64_t size = sizeof(Out), lines = 16;  // of a cache
-    auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) % line_size);
-    std::int64_t done = std::min(count, (line_size - into) % line_size / size);
-    By::run(out, own, partner, done, weight, at...);
+    std::int64_t done = until_line(out, count);
+    Combine::run(out, own, partner, done, weight, at...);
     alignas(line_size) Out some[static_cast<std::size_t>(lines * line_size / size)];
     while ((count - done) * size >= line_size) {
       std::int64_t const whole = std::min((count - done) * size / line_size, lines);
       std::int64_t const more = whole * line_size / size;
-      By::run(some, own + done, partner + done, more, weight, shifted(at, done)...);
+      Combine::run(some, own + done, partner + done, more, weight, shifted(at, done)...);
       for (std::int64_t line = 0; line < whole * line_size; line += line_size) {
         stream_line(reinterpret_cast<std::byte*>(out + done) + line,
                     reinterpret_cast<std::byte*>(some) + line);
       }
       done += more;
     }
-    By::run(out + done, own + done, partner + done, count - done, weight, shifted(at, done)...);
+    Combine::run(out + done, own + done, partner + done, count - done, weight,
+                 shifted(at, done)...);
   }
 };
+
+#if defined(__x86_64__)
+/// Either, by blocks and thus straight to where they belong. No wider than AVX2: memory is what it
+/// waits for.
+template <bool past>
+struct CombineBlocks {
+  template <class Out, class In, class... At>
+  [[gnu::always_inline]] static inline void run(Out* out, In const* own, In const* partner,
+                                                std::int64_t count, float weight, At... at) {
+    // A plain copy keeps what a NaN says.
+    bool const plain_copy = (weight == 1.0f || weight == 0.0f) && sizeof...(at) == 0 &&
+                            (std::is_same_v<In, Out> || !std::is_integral_v<In>);
+    if (plain_copy) {
+      using Plain = std::conditional_t<past, CombinePast, Combine>;
+      return Plain::run(out, own, partner, count, weight, at...);
+    }
+    std::int64_t const first = past ? until_line(out, count) : 0;
+    Combine::run(out, own, partner, first, weight, at...);
+    std::int64_t const done =
+        first + combine_blocks<past>(out + first, own + first, partner + first, count - first,
+                                     weight, shifted(at, first)...);
+    Combine::run(out + done, own + done, partner + done, count - done, weight,
+                 shifted(at, done)...);
+  }
+};
+#endif
 
 /// How far pixels, channels and rows lie apart.
 struct Steps {
@@ -571,20 +530,6 @@ class Mixer {
     }
   }
 
-  /// What is narrow has one fast way.
-  template <class By>
-  void narrow(bool past, By const& by) const {
-#if defined(__x86_64__)
-    if (course_.isa != Isa::plain) {
-      past ? by([](auto... all) { run_avx2<Past<CombineNarrow>>(all...); })
-           : by([](auto... all) { run_avx2<CombineNarrow>(all...); });
-      return;
-    }
-#endif
-    past ? by([](auto... all) { Past<Combine>::run(all...); })
-         : by([](auto... all) { Combine::run(all...); });
-  }
-
   void combine(Out* out, In const* own, In const* partner, std::int64_t count, float weight,
                std::int64_t channel, bool past) const {
     if constexpr (std::is_same_v<In, Out>) {
@@ -594,13 +539,17 @@ class Mixer {
       auto const by = [&](auto call) {
         call(out + at, own + at, partner + at, length, weight, map...);
       };
-      if constexpr (sizeof(In) + sizeof(Out) < 2 * sizeof(float)) {
-        narrow(past, by);
-      } else if (past) {
-        by([&](auto... all) { run_for<Past<Combine>>(course_.isa, all...); });
-      } else {
-        by([&](auto... all) { run_for<Combine>(course_.isa, all...); });
+#if defined(__x86_64__)
+      if constexpr (std::is_same_v<R, float>) {
+        if (course_.isa != Isa::plain) {
+          past ? by([](auto... all) { run_avx2<CombineBlocks<true>>(all...); })
+               : by([](auto... all) { run_avx2<CombineBlocks<false>>(all...); });
+          return;
+        }
       }
+#endif
+      past ? by([&](auto... all) { run_for<CombinePast>(course_.isa, all...); })
+           : by([&](auto... all) { run_for<Combine>(course_.isa, all...); });
     };
     if constexpr (!std::is_same_v<Out, std::uint8_t>) {
       if (tabled()) {

@@ -4,7 +4,9 @@
 #define MIXFUSE_HD __attribute__((always_inline))
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
+#include <numeric>
 
 #include "kernels/cpu/choice.hpp"
 #include "kernels/cpu/error.hpp"
@@ -50,19 +52,38 @@ struct WriteUnsorted {
   }
 };
 
+/// Keys are uniform, so that each is put almost where it belongs, and few move after that. `places`
+/// has room for as many numbers.
+void sort_uniform(maths::Keyed* to, maths::Keyed const* keys, std::int32_t count,
+                  std::int32_t* places) {
+  auto const bucket = [&](maths::Keyed const& keyed) {
+    return (keyed.key >> 32) * static_cast<std::uint32_t>(count) >> 32;
+  };
+  std::fill_n(places, count, 0);
+  for (std::int32_t k = 0; k < count; ++k) places[bucket(keys[k])]++;
+  std::exclusive_scan(places, places + count, places, 0);
+  for (std::int32_t k = 0; k < count; ++k) to[places[bucket(keys[k])]++] = keys[k];
+  for (std::int32_t k = 1; k < count; ++k) {
+    maths::Keyed const moving = to[k];
+    std::int32_t at = k;
+    for (; at > 0 && maths::comes_before(moving, to[at - 1]); --at) to[at] = to[at - 1];
+    to[at] = moving;
+  }
+}
+
 void plan_sorted(Drawing const& from, maths::Group group, detail::Isa isa, int threads) {
   PlanJob const& job = from.job;
-  auto* const keys = static_cast<maths::Keyed*>(job.workspace) + group.start;
+  auto* const all = static_cast<maths::Keyed*>(job.workspace);
+  maths::Keyed* const keys = all + group.start;
+  maths::Keyed* const sorted = all + job.samples + group.start;
   auto* const least =
-      reinterpret_cast<std::int32_t*>(static_cast<maths::Keyed*>(job.workspace) + job.samples) +
-      group.start;
+      reinterpret_cast<std::int32_t*>(all + 2 * std::ptrdiff_t{job.samples}) + group.start;
   parallel_for(group.size, threads, [&](std::int64_t k) {
     keys[k] = maths::keyed(from, group.start + static_cast<std::int32_t>(k));
   });
-  std::sort(keys, keys + group.size,
-            [](maths::Keyed a, maths::Keyed b) { return maths::comes_before(a, b); });
+  sort_uniform(sorted, keys, group.size, least);
 
-  Word const word{keys};
+  Word const word{sorted};
   for (std::int32_t k = 0; k < group.size; ++k) {
     least[k] = k == 0 ? word[k] : std::min(least[k - 1], word[k]);
   }
@@ -82,7 +103,7 @@ void plan_unsorted(Drawing const& from, maths::Group group, detail::Isa isa, int
 }  // namespace
 
 std::size_t workspace_bytes(std::int64_t capacity) {
-  return static_cast<std::size_t>(capacity) * (sizeof(maths::Keyed) + sizeof(std::int32_t));
+  return static_cast<std::size_t>(capacity) * (2 * sizeof(maths::Keyed) + sizeof(std::int32_t));
 }
 
 void plan(PlanJob const& job, int threads) {

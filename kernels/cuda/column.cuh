@@ -26,15 +26,16 @@ struct Weights {
   __device__ float at(int i) const { return (mask >> i & 1) != 0 ? inside : outside; }
 };
 
-/// Makes output elements of own and partner ones; view(raw, i) is the element at position i.
-template <class In, class Out, int count>
+/// Makes output elements of own and partner ones; view(raw, i) is the element at position i. A u8
+/// is never mapped, nor is what is mixed in place.
+template <class In, class Out, int count, bool maps = sizeof(Out) != 1>
 struct Mixing {
   using Map = maths::Map<maths::Real<In>>;
   Map map;
   bool mapped;
 
   __device__ Mixing(Affine const& affine, std::int64_t channel)
-      : map{1, 0}, mapped{affine.channels > 0} {
+      : map{1, 0}, mapped{maps && affine.channels > 0} {
     if (mapped) map = maths::map_of<maths::Real<In>>(affine, channel);
   }
 
@@ -42,8 +43,8 @@ struct Mixing {
   template <class Raw, class View>
   __device__ Packed<Out, count> operator()(float weight, Raw const& own, Raw const& partner,
                                            View const& view) const {
-    // To u8 there is no map, and of u8 the identity changes no bit.
-    if constexpr (sizeof(In) == 1) return made<sizeof(Out) != 1>(weight, own, partner, view);
+    // Of u8 the identity changes no bit.
+    if constexpr (sizeof(In) == 1) return made<maps>(weight, own, partner, view);
     return mapped ? made<true>(weight, own, partner, view)
                   : made<false>(weight, own, partner, view);
   }
@@ -166,7 +167,7 @@ struct Spot {
 
 /// Consecutive elements of samples that all lie alike and without gaps: one access a sample, of 16
 /// bytes on the wider side.
-template <class In, class Out>
+template <class In, class Out, bool maps = sizeof(Out) != 1>
 struct Vector {
   static constexpr int count =
       16 / static_cast<int>(sizeof(In) > sizeof(Out) ? sizeof(In) : sizeof(Out));
@@ -175,7 +176,7 @@ struct Vector {
   std::int64_t element, image;  // where it lies, and where its mirror image does
   Spot spot;
   bool in_line;
-  Mixing<In, Out, count> mixing;
+  Mixing<In, Out, count, maps> mixing;
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements / count; }
 
@@ -233,7 +234,8 @@ struct Vector {
   }
 };
 
-/// Consecutive pixels of three bytes, which become a piece of each of three planes (nhwc to nchw).
+/// Consecutive pixels of three bytes (nhwc), which become a piece of each of three planes (nchw),
+/// or pixels again.
 template <class Out>
 struct Pixels {
   static constexpr int count = 16 / static_cast<int>(sizeof(Out)), channels = 3;
@@ -246,25 +248,33 @@ struct Pixels {
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements / (count * channels); }
 
+  __host__ __device__ static bool to_planes(Walk const& walk) {
+    return walk.extent[Walk::grain] == 1;
+  }
+
   static bool fits(MixJob const& job) {
     Walk const& walk = job.walk;
+    bool const planes = to_planes(walk);
+    int const channel = planes ? Walk::planar_channel : Walk::grain;
     std::int64_t const line = walk.extent[Walk::line], lines = walk.extent[Walk::h];
     auto const is_pixels = [&](std::int64_t const(&stride)[Walk::axes]) {
-      return stride[Walk::planar_channel] == 1 && stride[Walk::line] == channels &&
+      return stride[channel] == 1 && stride[Walk::line] == channels &&
              stride[Walk::h] == channels * line;
     };
-    return walk.extent[Walk::planar_channel] == channels && walk.extent[0] == 1 &&
-           walk.extent[Walk::d] == 1 && line * lines % count == 0 && is_pixels(walk.own) &&
-           is_pixels(walk.partners) && walk.out[Walk::line] == 1 && walk.out[Walk::h] == line &&
-           is_aligned(job.own, job.own_pitch, 1, Raw::alignment) &&
+    bool const out_fits = planes ? walk.out[Walk::line] == 1 && walk.out[Walk::h] == line &&
+                                       is_aligned(nullptr, walk.out[channel], sizeof(Out), 16)
+                                 : is_pixels(walk.out) && line % count == 0;
+    return walk.extent[channel] == channels && walk.elements == lines * line * channels &&
+           line * lines % count == 0 && is_pixels(walk.own) && is_pixels(walk.partners) &&
+           out_fits && is_aligned(job.own, job.own_pitch, 1, Raw::alignment) &&
            is_aligned(job.partners, job.partners_pitch, 1, Raw::alignment) &&
-           is_aligned(job.out, job.out_pitch, sizeof(Out), 16) &&
-           is_aligned(nullptr, walk.out[Walk::planar_channel], sizeof(Out), 16) &&
-           (!job.flips || line % count == 0);
+           is_aligned(job.out, job.out_pitch, sizeof(Out), 16) && (!job.flips || line % count == 0);
   }
 
   __device__ Pixels(MixJob const& job, std::int64_t column)
-      : pixel{column * count}, image{pixel}, spot(job.walk, pixel) {
+      : pixel{column * count},
+        image{pixel},
+        spot(job.walk, to_planes(job.walk) ? pixel : pixel * channels) {
     in_line = job.walk.extent[Walk::line] % count == 0;
     if (job.flips) image += job.walk.extent[Walk::line] - count - 2 * spot.line;
   }
@@ -292,20 +302,33 @@ struct Pixels {
   template <class Weight>
   __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight,
                         Raw const& own, Raw const& partner) const {
-    store_plane<0>(job, sample, weight, own, partner);
-    store_plane<1>(job, sample, weight, own, partner);
-    store_plane<2>(job, sample, weight, own, partner);
+    Out* const out = static_cast<Out*>(job.out) + sample * job.out_pitch;
+    Packed<Out, count> const planes[] = {mixed<0>(job, weight, own, partner),
+                                         mixed<1>(job, weight, own, partner),
+                                         mixed<2>(job, weight, own, partner)};
+    if (to_planes(job.walk)) {
+#pragma unroll
+      for (int c = 0; c < channels; ++c) {
+        planes[c].store(out + c * job.walk.out[Walk::planar_channel] + pixel);
+      }
+      return;
+    }
+    Packed<Out, count * channels> pixels;
+#pragma unroll
+    for (int i = 0; i < count * channels; ++i) {
+      pixels.put(i, planes[i % channels].at(i / channels));
+    }
+    pixels.store(out + pixel * channels);
   }
 
  private:
+  /// Of one channel.
   template <int channel, class Weight>
-  __device__ void store_plane(MixJob const& job, std::int64_t sample, Weight const& weight,
-                              Raw const& own, Raw const& partner) const {
+  __device__ static Packed<Out, count> mixed(MixJob const& job, Weight const& weight,
+                                             Raw const& own, Raw const& partner) {
     Mixing<In, Out, count> const mixing(job.affine, channel);
-    mixing(weight, own, partner,
-           [](Raw const& raw, int i) { return raw.at(i * channels + channel); })
-        .store(static_cast<Out*>(job.out) + sample * job.out_pitch +
-               channel * job.walk.out[Walk::planar_channel] + pixel);
+    return mixing(weight, own, partner,
+                  [](Raw const& raw, int i) { return raw.at(i * channels + channel); });
   }
 };
 
@@ -318,7 +341,7 @@ struct Shifted {
   using Raw = Packed<T, count>;
 
   std::int64_t column;
-  Mixing<T, T, count> mixing;
+  Mixing<T, T, count, false> mixing;
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements / count + 2; }
 
@@ -449,7 +472,7 @@ struct Twin {
 
   maths::Place place[2];
   std::int64_t offset[2];
-  Mixing<T, T, 2> mixing;
+  Mixing<T, T, 2, false> mixing;
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements; }
 

@@ -51,9 +51,9 @@ inline cudaError_t ask(DeviceFacts& facts) {
 }
 
 /// The pieces of a mix: panels of columns, in each all segments of the order, in each the panel's
-/// columns, a block at a time; then tiles of labels.
+/// columns, `width` to a block; then tiles of labels.
 struct Tiling {
-  std::int64_t columns, panel, blocks, segments, images, items;
+  std::int64_t columns, width, panel, blocks, segments, images, items;
 };
 
 /// A segment's columns [column, end) are the block's.
@@ -66,11 +66,11 @@ __device__ inline Tile tile_at(Tiling const& tiling, std::int64_t item) {
   std::int64_t const panel = row / tiling.segments;
   std::int64_t const begin = panel * tiling.panel;
   std::int64_t const end = begin + tiling.panel;
-  return {row - panel * tiling.segments, begin + (item - row * tiling.blocks) * blockDim.x,
+  return {row - panel * tiling.segments, begin + (item - row * tiling.blocks) * tiling.width,
           end < tiling.columns ? end : tiling.columns};
 }
 
-constexpr std::int64_t up(std::int64_t count, std::int64_t unit) {
+__host__ __device__ constexpr std::int64_t up(std::int64_t count, std::int64_t unit) {
   return (count + unit - 1) / unit;
 }
 
@@ -83,15 +83,16 @@ inline int block_for(std::int64_t columns) {
 
 /// Panels of at most `widest` columns, in whole blocks and about equal.
 inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64_t widest,
-                         std::int64_t labels, int block) {
+                         std::int64_t labels, int width) {
   if (detail::launch_override().panel > 0) widest = detail::launch_override().panel;
-  std::int64_t const all = up(columns, block);
+  std::int64_t const all = up(columns, width);
   std::int64_t const panels =
-      std::max<std::int64_t>(1, up(all, std::max<std::int64_t>(1, widest / block)));
+      std::max<std::int64_t>(1, up(all, std::max<std::int64_t>(1, widest / width)));
   Tiling tiling{};
   tiling.columns = columns;
+  tiling.width = width;
   tiling.blocks = std::max<std::int64_t>(1, up(all, panels));
-  tiling.panel = tiling.blocks * block;
+  tiling.panel = tiling.blocks * width;
   tiling.segments = segments;
   tiling.images = columns == 0 ? 0 : up(columns, tiling.panel) * segments * tiling.blocks;
   tiling.items = tiling.images + labels;

@@ -9,6 +9,7 @@ struct LaunchOverride {
   int grid = 0;
   int segment = 0;  // samples of the order that a thread mixes at once: 1, 2, 4 or 8
   int panel = 0;    // columns that a panel has at most
+  int parts = 0;    // of a run, in place: 1, 2, 4, 8 or 16
 };
 
 LaunchOverride& launch_override() noexcept;  // of the calling thread

@@ -15,6 +15,7 @@ namespace mixfuse::cuda {
 
 inline constexpr int mix_threads = 256;
 inline constexpr int in_place_threads = 128;  // some need more than 128 registers
+inline constexpr int most_parts = 16;         // of a run, in a block
 
 /// A position of the order, as all threads of a block read it.
 struct Entry {
@@ -153,44 +154,80 @@ __global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
   label_tiles(labels, static_cast<unsigned>(item - tiling.images));
 }
 
-/// In place, whole cycles: a thread walks its column through a run of the order, which no cycle
-/// leaves, and reads `ahead` samples before it writes over them.
+/// In place. A run of the order, which no cycle leaves, is walked in parts: a thread takes its
+/// column through one, and reads `ahead` samples before it writes over them. What it needs of other
+/// parts, it has read before any is written: the sample behind its own, and the first of the cycle
+/// in which it begins.
 template <class Column, int ahead>
 __global__ void __launch_bounds__(in_place_threads, 3)
     mix_in_place_kernel(__grid_constant__ MixJob const job,
-                        __grid_constant__ LabelWork const labels, Tiling const tiling) {
+                        __grid_constant__ LabelWork const labels, Tiling const tiling,
+                        int const parts) {
   wait_for_the_kernel_before();
-  __shared__ Entry entries[ahead + 1u];
+  // Entries have initial values, which so many in shared memory cannot have.
+  __shared__ alignas(Entry) unsigned char read[most_parts][ahead + 1][sizeof(Entry)];
+  __shared__ int cycle_end[most_parts];
+  int const width = static_cast<int>(tiling.width), lane = static_cast<int>(threadIdx.x) % width;
+  int const part = static_cast<int>(threadIdx.x) / width;
+  Entry* const entries = reinterpret_cast<Entry*>(read[part]);
   std::int64_t item = blockIdx.x;
   for (; item < tiling.images; item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
-    std::int64_t const index = tile.column + threadIdx.x;
-    bool const works = index < tile.end;
-    Column const column(job, works ? index : 0);
+    std::int64_t const index = tile.column + lane;
+    bool const is_column = index < tile.end;
+    Column const column(job, is_column ? index : 0);
+    bool const works = is_column && column.is_mine();
     std::int64_t const begin = job.runs.begin(tile.segment);
     std::int64_t const end = min(job.runs.begin(tile.segment + 1), job.samples);
-    typename Column::Raw raw[ahead + 1u], first;
+    std::int64_t const each = up(end - begin, parts);
+    std::int64_t const from = min(begin + part * each, end), to = min(from + each, end);
+    typename Column::Raw raw[ahead + 1u], first, behind;
     bool starts = true;
-    for (std::int64_t at = begin; at < end; at += ahead) {
-      int const count = static_cast<int>(min(std::int64_t{ahead}, end - at));
-      int const known = static_cast<int>(min(std::int64_t{ahead + 1}, end - at));
+    if (parts > 1) {
       __syncthreads();
-      if (static_cast<int>(threadIdx.x) < known) {
-        entries[threadIdx.x] = entry_at(job, at + threadIdx.x);
+      if (lane == 0) cycle_end[part] = static_cast<int>(to);
+      __syncthreads();
+      std::int64_t at = from + lane;
+      while (at < to && job.order[at] >= 0) at += width;
+      if (at < to) atomicMin(&cycle_end[part], static_cast<int>(at));
+      __syncthreads();
+      starts = from == begin || job.order[from - 1] < 0;
+      bool const ends = cycle_end[part] < to;
+      for (int k = lane; k < 2 && from < to; k += width) {
+        entries[k] = entry_at(job, k == 0 && ends ? cycle_end[part] : to - 1);
       }
       __syncthreads();
-      if (!works || !column.is_mine()) continue;
+      auto const load_partner = [&](auto& partner, Entry const& entry) {
+        if (weights_of(job, column, entry).are(1.0f)) return;
+        partner = column.load_own(job, entry.row.partner, entry.partner_flip);
+      };
+      if (works && from < to) {
+        if (!starts && ends) load_partner(first, entries[0]);
+        if (!entries[1].ends) load_partner(behind, entries[1]);
+      }
+    }
+    for (std::int64_t done = 0; done < each; done += ahead) {
+      std::int64_t const at = from + done;
+      int const count = static_cast<int>(min(std::int64_t{ahead}, to - at));
+      // One more, whose sample is the last one's partner.
+      int const known = count <= 0 ? 0 : static_cast<int>(min(std::int64_t{count + 1}, end - at));
+      __syncthreads();
+      for (int k = lane; k < known; k += width) entries[k] = entry_at(job, at + k);
+      __syncthreads();
+      if (!works) continue;
       Sides sides;
 #pragma unroll
       for (int k = 0; k <= ahead; ++k) {
         if (k >= known) break;
         sides.put(k, weights_of(job, column, entries[k]));
-        if (k == 0 && at != begin) continue;  // it was the last chunk's last
+        if (k == 0 && done != 0) continue;  // it was the last chunk's last
         // Needed as own, as the partner of the one before, or as that of its cycle's last.
         bool const stays = sides.are(entries, k, 1.0f) && entries[k].row.flip == 0;
         bool const as_own = !stays && !sides.are(entries, k, 0.0f);
         bool const as_partner = k == 0 || entries[k - 1].ends || !sides.are(entries, k - 1, 1.0f);
-        if (as_own || as_partner) {
+        if (at + k == to) {
+          raw[k] = behind;
+        } else if (as_own || as_partner) {
           raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
         }
       }
@@ -222,13 +259,14 @@ inline LabelWork work_of(LabelJob const* labels, int block) {
 }
 
 /// The launch of a kernel that was given a tiling.
-template <class Kernel>
+template <class Kernel, class... More>
 cudaError_t launch_tiled(Kernel kernel, DeviceFacts const& facts, Tiling const& tiling, int block,
-                         cudaStream_t stream, MixJob const& job, LabelWork const& labels) {
+                         cudaStream_t stream, MixJob const& job, LabelWork const& labels,
+                         More... more) {
   Start const start =
       facts.major >= 9 ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
   return launch(start, kernel, shape_for(block, [&](int) { return tiling.items; }), 0, stream, job,
-                labels, tiling);
+                labels, tiling, more...);
 }
 
 /// Segments of S samples, or of fewer: `shorter` in falling order down to 1.
@@ -258,13 +296,29 @@ cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t 
 template <class Column>
 cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
                                  DeviceFacts const& facts) {
+  constexpr int ahead = 8;
   std::int64_t const columns = Column::columns(job), runs = job.runs.count(job.samples);
-  int block = std::min(block_for(columns), in_place_threads);
-  while (block > 32 && up(columns, block) * runs < 2 * std::int64_t{facts.processors}) block /= 2;
-  block = forced_block(block);
+  int const most = forced_block(in_place_threads);
+  int width = std::min(block_for(columns), most), parts = 1;
+  if (int const forced = detail::launch_override().parts) {
+    parts = std::min(forced, most);
+    width = most / parts;
+  } else {
+    // As many threads as a processor holds, but parts that are worth the two more samples which
+    // each reads, and lines of 128 bytes.
+    std::int64_t const wanted = std::int64_t{facts.processors} * 3 * in_place_threads;
+    std::int64_t const longest = std::min(std::max(job.runs.first, job.runs.size), job.samples);
+    while (parts < most_parts && columns * runs * parts < wanted && 2 * parts * ahead <= longest) {
+      if (2 * width * parts > most && width <= 8) break;
+      if (2 * width * parts > most) width /= 2;
+      parts *= 2;
+    }
+  }
+  int const block = width * parts;
   LabelWork const work = work_of(labels, block);
-  Tiling const tiling = tiling_for(columns, runs, columns, work.tiling.tiles, block);
-  return launch_tiled(mix_in_place_kernel<Column, 8>, facts, tiling, block, stream, job, work);
+  Tiling const tiling = tiling_for(columns, runs, columns, work.tiling.tiles, width);
+  return launch_tiled(mix_in_place_kernel<Column, ahead>, facts, tiling, block, stream, job, work,
+                      parts);
 }
 
 /// Images of one dtype, to all that are made of it. A file instantiates one or two: nvcc takes
@@ -277,15 +331,15 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t st
   with_pair(images.dtype_in, images.dtype_out, [&](auto in, auto out) {
     using Out = typename decltype(out)::type;
     if constexpr (std::is_same_v<typename decltype(in)::type, In>) {
+      if (Vector<In, Out>::fits(images)) {
+        code = mix_columns<Vector<In, Out>, 8, 4, 2, 1>(images, labels, stream, facts);
+        return;
+      }
       if constexpr (std::is_same_v<In, std::uint8_t>) {
         if (Pixels<Out>::fits(images)) {
           code = mix_columns<Pixels<Out>, 4>(images, labels, stream, facts);
           return;
         }
-      }
-      if (Vector<In, Out>::fits(images)) {
-        code = mix_columns<Vector<In, Out>, 8, 4, 2, 1>(images, labels, stream, facts);
-        return;
       }
       if constexpr (std::is_same_v<In, Out> && sizeof(In) <= 2) {
         if (Shifted<In>::fits(images)) {
@@ -303,8 +357,9 @@ template <class T>
 cudaError_t mix_in_place_of(MixJob const& images, LabelJob const* labels, cudaStream_t stream) {
   DeviceFacts facts;
   if (cudaError_t const code = ask(facts)) return code;
-  return Vector<T, T>::fits(images) && !images.flips
-             ? mix_columns_in_place<Vector<T, T>>(images, labels, stream, facts)
+  using Dense = Vector<T, T, false>;
+  return Dense::fits(images) && !images.flips
+             ? mix_columns_in_place<Dense>(images, labels, stream, facts)
              : mix_columns_in_place<Twin<T>>(images, labels, stream, facts);
 }
 

@@ -95,7 +95,8 @@ MIXFUSE_HD inline BetaLaw make_beta_law(float a, float b) {
 
 MIXFUSE_HD inline Weight weight_from(float smaller, float larger, bool own_is_smaller) {
   Weight const weight = smaller < 0x1p-126f ? Weight{0.0f, 1.0f} : Weight{smaller, larger};
-  return own_is_smaller ? weight : Weight{weight.partner, weight.own};
+  return {choose(own_is_smaller, weight.own, weight.partner),
+          choose(own_is_smaller, weight.partner, weight.own)};
 }
 
 MIXFUSE_HD inline Weight draw_symmetric(BetaLaw const& law, Words const& words) {
@@ -108,10 +109,11 @@ MIXFUSE_HD inline Weight draw_symmetric(BetaLaw const& law, Words const& words) 
   float const gap = std::sqrt(spread * inverse);
   // Near 1/2 each side is rounded from the gap itself: 1 - smaller would round twice, which shows
   // at a = 1e6.
-  if (gap < 0.5f)
-    return weight_from(std::fma(-0.5f, gap, 0.5f), std::fma(0.5f, gap, 0.5f), own_is_smaller);
-  float const smaller = halved(e.mantissa * inverse / (2.0f + 2.0f * gap), e.halvings);
-  return weight_from(smaller, 1.0f - smaller, own_is_smaller);
+  bool const near = gap < 0.5f;
+  float const smaller = choose(near, std::fma(-0.5f, gap, 0.5f),
+                               halved(e.mantissa * inverse / (2.0f + 2.0f * gap), e.halvings));
+  float const larger = choose(near, std::fma(0.5f, gap, 0.5f), 1.0f - smaller);
+  return weight_from(smaller, larger, own_is_smaller);
 }
 
 /// The weight whose logit lies at this distance e to the side of the mode's.

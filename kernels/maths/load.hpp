@@ -39,7 +39,7 @@ MIXFUSE_HD inline std::int64_t offset(std::int64_t const (&stride)[Walk::axes],
 
 MIXFUSE_HD inline bool is_inside(Walk const& walk, Box const& box, Place const& place) {
   bool inside = true;
-  for (int axis = 0; axis < Walk::axes; ++axis) {
+  for (int axis = Walk::d; axis <= Walk::line; ++axis) {  // no other has a box
     int const of = walk.box_axis[axis];
     if (of >= 0) inside = inside && place.at[axis] >= box.lo[of] && place.at[axis] < box.hi[of];
   }

@@ -21,17 +21,6 @@ struct Bf16 {
 template <class T>
 using Real = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-/// A choice without a branch: a host compiler moves arithmetic into one, and then its loops do not
-/// vectorise.
-MIXFUSE_HD inline std::int32_t choose(bool first, std::int32_t a, std::int32_t b) {
-#if defined(__CUDA_ARCH__)
-  return first ? a : b;
-#else
-  std::int32_t const mask = -static_cast<std::int32_t>(first);
-  return (a & mask) | (b & ~mask);
-#endif
-}
-
 /// A NaN gets one bit pattern, since processors differ in which they make.
 MIXFUSE_HD inline float one_nan(float x) {
   auto const bits = static_cast<std::int32_t>(bits_of(x));

@@ -55,6 +55,7 @@ class CApi : public OnDevice {
   void SetUp() override {
     OnDevice::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
+    queue = c_queue(test_queue());
     plan_ = make_plan_handle();
   }
 
@@ -82,7 +83,7 @@ class CApi : public OnDevice {
     ok(mixfuse_plan_into(plan(), &does.spec, &batch, &first, &queue));
   }
 
-  mixfuse_queue queue = c_queue(test_queue());
+  mixfuse_queue queue{};
   Array images = tagged(DType::u8, {samples, 3, 6, 5});
   Array labels = ids(DType::i64, {0, 1, 2, 3, 4, 0});
   Extents extents = extents_of_array(images);

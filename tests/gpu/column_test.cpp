@@ -45,6 +45,7 @@ Picture const pictures[] = {
     {"Frames", Layout::ntchw, Layout::ntchw, {odd, 2, 2, 3, 4}, {odd, 2, 2, 3, 4}, 2},
     {"Pixels", Layout::nhwc, Layout::nhwc, {even, 16, 3, 3}, {even, 16, 3, 3}, 3},
     {"Planes", Layout::nhwc, Layout::nchw, {odd, 4, 16, 3}, {odd, 3, 4, 16}, 3, true},
+    {"PixelsOfLines", Layout::nhwc, Layout::nhwc, {odd, 4, 16, 3}, {odd, 4, 16, 3}, 3, true},
     {"PlanesOfLines", Layout::nhwc, Layout::nchw, {odd, 16, 3, 3}, {odd, 3, 16, 3}, 3},
     {"PlanesOfEnds", Layout::nhwc, Layout::nchw, {even, 12, 5, 3}, {even, 3, 12, 5}, 3},
     {"Odd", Layout::nchw, Layout::nchw, {odd, 3, 3, 5}, {odd, 3, 3, 5}, 3, true},
@@ -144,7 +145,7 @@ TEST_P(ColumnEach, MeetsThinBoxesAndAnyBits) {
         return step_in_place_at(place, images, labels, plan, Target::dense, 10);
       };
       Stepped const expected = step(on_cpu());
-      Forced const forced(32, n % 3, 0, 32);
+      Forced const forced(32, n % 3, 0, 32, 1 << n % 5);
       Stepped const got = step(here());
       expect_same(got.images, expected.images, "in place");
       expect_same(got.targets, expected.targets);

@@ -330,8 +330,10 @@ TEST_P(PathEach, IsTheSameBytesInPlace) {
   for (Kind const& kind : kinds) {
     auto const rows = rows_of(kind, extents, Partners::permuted);
     Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images, path.form), path.form);
-    Forced const forced(kind.block, kind.grid);
-    expect_same(mix_in_place_at(here(), images, rows, path.form), expected, kind.name);
+    for (int const parts : {0, 1, 2, 16}) {
+      Forced const forced(kind.block, kind.grid, 0, 0, parts);
+      expect_same(mix_in_place_at(here(), images, rows, path.form), expected, kind.name);
+    }
   }
 }
 

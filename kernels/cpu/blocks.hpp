@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+#include "kernels/maths/blend.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+/// Output elements, 32 at a time, in AVX2's own instructions as pixel.hpp has a GPU's: compilers
+/// make several times as many of the plain functions where an element is narrower than f32.
+namespace mixfuse::cpu {
+
+#define MIXFUSE_AVX2 [[gnu::target("avx2,fma,f16c"), gnu::always_inline]] inline
+
+MIXFUSE_AVX2 __m256 widen_8(float const* from) { return _mm256_loadu_ps(from); }
+MIXFUSE_AVX2 __m256 widen_8(std::uint8_t const* from) {
+  __m128i const bytes = _mm_loadl_epi64(reinterpret_cast<__m128i const*>(from));
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+}
+MIXFUSE_AVX2 __m256 widen_8(maths::F16 const* from) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<__m128i const*>(from)));
+}
+MIXFUSE_AVX2 __m256 widen_8(maths::Bf16 const* from) {
+  __m128i const halves = _mm_loadu_si128(reinterpret_cast<__m128i const*>(from));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+}
+
+/// Stores of 32 bytes: past the caches, where `to` is a multiple of 32, or anywhere.
+template <bool past>
+MIXFUSE_AVX2 void put(void* to, __m256i value) {
+  if constexpr (past) {
+    _mm256_stream_si256(static_cast<__m256i*>(to), value);
+  } else {
+    _mm256_storeu_si256(static_cast<__m256i*>(to), value);
+  }
+}
+
+template <bool past>
+MIXFUSE_AVX2 void narrow_32(float* to, __m256 const (&x)[4]) {
+  for (int k = 0; k < 4; ++k) put<past>(to + 8 * k, _mm256_castps_si256(x[k]));
+}
+
+/// Of values between 0 and 255.
+template <bool past>
+MIXFUSE_AVX2 void narrow_32(std::uint8_t* to, __m256 const (&x)[4]) {
+  __m256i const lanes = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packs work in halves
+  __m256i const a = _mm256_packs_epi32(_mm256_cvtps_epi32(x[0]), _mm256_cvtps_epi32(x[1]));
+  __m256i const b = _mm256_packs_epi32(_mm256_cvtps_epi32(x[2]), _mm256_cvtps_epi32(x[3]));
+  put<past>(to, _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), lanes));
+}
+
+template <bool past>
+MIXFUSE_AVX2 void narrow_32(maths::F16* to, __m256 const (&x)[4]) {
+  for (int k = 0; k < 4; k += 2) {
+    __m128i const a = _mm256_cvtps_ph(x[k], _MM_FROUND_TO_NEAREST_INT);
+    __m128i const b = _mm256_cvtps_ph(x[k + 1], _MM_FROUND_TO_NEAREST_INT);
+    put<past>(to + 8 * k, _mm256_set_m128i(b, a));
+  }
+}
+
+/// Rounded to the upper half of the bits.
+MIXFUSE_AVX2 __m256i upper_halves(__m256 x) {
+  __m256i const bits = _mm256_castps_si256(x);
+  __m256i const odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  __m256i const sum = _mm256_add_epi32(bits, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), odd));
+  return _mm256_srli_epi32(sum, 16);
+}
+
+template <bool past>
+MIXFUSE_AVX2 void narrow_32(maths::Bf16* to, __m256 const (&x)[4]) {
+  for (int k = 0; k < 4; k += 2) {
+    __m256i const both = _mm256_packus_epi32(upper_halves(x[k]), upper_halves(x[k + 1]));
+    put<past>(to + 8 * k, _mm256_permute4x64_epi64(both, 0xd8));
+  }
+}
+
+/// A map for every element, one for all, or by channel where that changes fastest.
+template <class R>
+struct OneMap {
+  maths::Map<R> map;
+  maths::Map<R> operator[](std::int64_t) const { return map; }
+};
+template <class R>
+struct MapTable {
+  R const* scale;
+  R const* shift;
+  maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
+};
+
+MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t) { return x; }
+MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t, OneMap<float> at) {
+  return _mm256_fmadd_ps(x, _mm256_set1_ps(at.map.scale), _mm256_set1_ps(at.map.shift));
+}
+MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t i, MapTable<float> at) {
+  return _mm256_fmadd_ps(x, _mm256_loadu_ps(at.scale + i), _mm256_loadu_ps(at.shift + i));
+}
+
+/// maths::blended, or for weights 1 and 0 maths::copied but that each NaN becomes the one of
+/// one_nan, of whole blocks; how many elements these are.
+template <bool past, class Out, class In, class... At>
+[[gnu::target("avx2,fma,f16c")]] std::int64_t combine_blocks(Out* out, In const* own,
+                                                             In const* partner, std::int64_t count,
+                                                             float weight, At... at) {
+  bool const alone = weight == 1.0f || weight == 0.0f;
+  if (weight == 0.0f) own = partner;
+  __m256 const w = _mm256_set1_ps(weight), nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
+  std::int64_t done = 0;
+  for (; done + 32 <= count; done += 32) {
+    __m256 x[4];
+    for (int k = 0; k < 4; ++k) {
+      std::int64_t const i = done + 8 * k;
+      x[k] = widen_8(own + i);
+      if (!alone) {
+        __m256 const y = widen_8(partner + i);
+        x[k] = _mm256_fmadd_ps(w, x[k], _mm256_fnmadd_ps(w, y, y));
+      }
+      x[k] = mapped_8(x[k], i, at...);
+      if (!std::is_integral_v<In>) {  // of integers never a NaN
+        x[k] = _mm256_blendv_ps(x[k], nan, _mm256_cmp_ps(x[k], x[k], _CMP_UNORD_Q));
+      }
+    }
+    narrow_32<past>(out + done, x);
+  }
+  return done;
+}
+
+#undef MIXFUSE_AVX2
+
+}  // namespace mixfuse::cpu
+#endif
