@@ -23,6 +23,19 @@ std::vector<std::pair<char const*, Spec>> variants(Shape const& shape) {
           {"mixfuse, unmixed", unmixed}};
 }
 
+#if MIXFUSE_HAS_CUDA
+constexpr float rolled_weight = 0.3f;
+
+std::vector<Row> rolled_rows(std::int64_t samples) {
+  std::vector<Row> rows(static_cast<std::size_t>(samples));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].partner = static_cast<std::int32_t>((i == 0 ? rows.size() : i) - 1);
+    rows[i].outside = rows[i].inside = rows[i].label = rolled_weight;
+  }
+  return rows;
+}
+#endif
+
 void mix_contests(Setup const& setup, Report& report, Shape const& shape, int sets) {
   Lane const& lane = setup.lane;
   Batch const batch(lane, shape, sets);
@@ -54,6 +67,14 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
                                    static_cast<float const*>(batch.in(set).data));
                     },
                     [&] { return batch.error(0, toolkit->rows()); }, batch.tolerance(), false});
+    more.push_back({"DeviceTransform, roll, one lambda",
+                    [&](int set) {
+                      transform_roll(static_cast<float*>(batch.out(set).data),
+                                     static_cast<float const*>(batch.in(set).data), shape.samples(),
+                                     shape.elements(), rolled_weight, lane.queue().stream());
+                    },
+                    [&] { return batch.error(0, rolled_rows(shape.samples())); },
+                    batch.tolerance()});
   }
 #endif
   for (Way const way : setup.ways()) {

@@ -11,6 +11,8 @@
 #include <thrust/sort.h>
 #include <thrust/transform.h>
 
+#include <cub/device/device_transform.cuh>
+#include <cuda/std/tuple>
 #include <stdexcept>
 #include <string>
 
@@ -56,6 +58,13 @@ struct Weight {
 struct Rest {
   Weight weight;
   __host__ __device__ float operator()(std::int64_t e) const { return 1 - weight(e); }
+};
+
+struct Blend {
+  float weight;
+  __device__ float operator()(float own, float partner) const {
+    return weight * own + (1 - weight) * partner;
+  }
 };
 
 }  // namespace
@@ -127,6 +136,19 @@ std::vector<Row> ToolkitMixup::rows() const {
     rows[i].outside = rows[i].inside = rows[i].label = s.weight[i];
   }
   return rows;
+}
+
+void transform_roll(float* out, float const* in, std::int64_t samples, std::int64_t elements,
+                    float weight, CUstream_st* stream) {
+  std::int64_t const rest = (samples - 1) * elements;
+  auto const transform = [&](float* to, float const* own, float const* partner,
+                             std::int64_t count) {
+    cudaError_t const code = cub::DeviceTransform::Transform(cuda::std::make_tuple(own, partner),
+                                                             to, count, Blend{weight}, stream);
+    if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
+  };
+  transform(out, in, in + rest, elements);
+  transform(out + elements, in + elements, in, rest);
 }
 
 }  // namespace mixfuse::bench

@@ -32,4 +32,9 @@ class ToolkitMixup {
   std::unique_ptr<State> state_;
 };
 
+/// A roll by one sample with one weight, in place of a permutation with many: all of mixup that
+/// CUB's DeviceTransform can do in a pass, since partners are then neighbours.
+void transform_roll(float* out, float const* in, std::int64_t samples, std::int64_t elements,
+                    float weight, CUstream_st* stream);
+
 }  // namespace mixfuse::bench
