@@ -40,7 +40,7 @@ std::string with(std::string const& dictionary, std::size_t elements, char versi
 TEST(Npy, HeadersAreThoseThatNumPyWrites) {
   std::string expected{"\x93NUMPY\x01\x00\x76\x00", 10};
   expected += "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
-  expected += std::string(58, ' ') + "\n";
+  expected.append(58, ' ') += '\n';
   EXPECT_EQ(cli::npy_header("'<f4'", {2, 3}), expected);
   EXPECT_NE(cli::npy_header("'|u1'", {5}).find("'shape': (5,), }"), std::string::npos);
   EXPECT_NE(cli::npy_header("'|u1'", {}).find("'shape': (), }"), std::string::npos);
