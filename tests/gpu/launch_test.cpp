@@ -184,6 +184,31 @@ TEST_P(LaunchEach, StepsAreTheSameBytes) {
   expect_same(in_place.images, expected.images, "in place");
 }
 
+// Cycles begin and end in any of a run's parts, which may be a sample long, or empty.
+TEST_F(LaunchOnce, RunsInPlaceAreTheSameBytesInAnyParts) {
+  for (DType const dtype : {DType::u8, DType::f32}) {
+    Array const images = tagged(dtype, {45, 1, 4, 8});
+    for (Pairing const pairing :
+         {Pairing::permutation, Pairing::pairs, Pairing::reverse, Pairing::roll}) {
+      for (std::int64_t const group : {0, 5, 20}) {
+        Spec spec = busy_spec(pairing, group);
+        if (dtype == DType::f32) spec.flip = 0;
+        auto const in_place = [&](Place place) {
+          Plan plan = make_plan(place, spec, extents_of_array(images), {9, 8, 3});
+          Tensor const inout(place, images);
+          mix_in_place(inout, plan, place.queue);
+          return inout.read();
+        };
+        Array const expected = in_place(on_cpu());
+        for (int const parts : {1, 2, 16}) {
+          Forced const forced(32, 3, 0, 0, parts);
+          expect_same(in_place(here()), expected, "in place");
+        }
+      }
+    }
+  }
+}
+
 // Rows of many accesses, in chunks; at any address; with shares halfway between two bf16.
 TEST_F(LaunchOnce, TargetsOfAnyLengthAndFormAreTheSameBytes) {
   Random random(79);
