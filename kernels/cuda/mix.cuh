@@ -26,11 +26,15 @@ struct Entry {
   bool follows;  // its partner is the sample of the next entry
 };
 
-__device__ inline Entry entry_at(MixJob const& job, std::int64_t position) {
+__device__ inline std::int32_t sample_at(MixJob const& job, std::int64_t position) {
   std::int32_t const order = job.order[position];
+  return order < 0 ? ~order : order;
+}
+
+__device__ inline Entry entry_at(MixJob const& job, std::int64_t position) {
   Entry entry;
-  entry.ends = order < 0;
-  entry.sample = entry.ends ? ~order : order;
+  entry.ends = job.order[position] < 0;
+  entry.sample = sample_at(job, position);
   entry.row = maths::effective(job.rows[entry.sample], entry.sample, job.second);
   entry.partner_flip = job.flips && !job.second && job.rows[entry.row.partner].flip != 0;
   entry.follows = job.permutation && !job.second && !entry.ends;
@@ -123,12 +127,18 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
   }
 }
 
-/// Blocks that a processor holds at once, by the registers that what was loaded takes. Unless told,
-/// ptxas aims for one more, and spills for it.
+/// Registers of what a column puts together before it is stored.
+template <class Column>
+constexpr unsigned gathered = 0;
+template <class Out>
+constexpr unsigned gathered<Pixels<Out>> = 12;
+
+/// Blocks that a processor holds at once, by the registers that its loads take. Unless told, ptxas
+/// aims for one more, and spills for it.
 template <class Column, int loads>
 constexpr int least_blocks() {
-  constexpr unsigned held = Column::Raw::words * unsigned{loads};
-  return held <= 20 ? 4 : held <= 40 ? 3 : 2;
+  constexpr unsigned held = Column::Raw::words * unsigned{loads} + gathered<Column>;
+  return held <= 28 ? 4 : held <= 40 ? 3 : 2;
 }
 
 /// Blocks work on (panel, segment of the order, columns of the panel), then on labels.
@@ -157,7 +167,7 @@ __global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
 /// In place. A run of the order, which no cycle leaves, is walked in parts: a thread takes its
 /// column through one, and reads `ahead` samples before it writes over them. What it needs of other
 /// parts, it has read before any is written: the sample behind its own, and the first of the cycle
-/// in which it begins.
+/// in which it begins. Samples are read as they lie: a Vector never flips, a Twin has both sides.
 template <class Column, int ahead>
 __global__ void __launch_bounds__(in_place_threads, 3)
     mix_in_place_kernel(__grid_constant__ MixJob const job,
@@ -184,7 +194,6 @@ __global__ void __launch_bounds__(in_place_threads, 3)
     typename Column::Raw raw[ahead + 1u], first, behind;
     bool starts = true;
     if (parts > 1) {
-      __syncthreads();
       if (lane == 0) cycle_end[part] = static_cast<int>(to);
       __syncthreads();
       std::int64_t at = from + lane;
@@ -192,18 +201,12 @@ __global__ void __launch_bounds__(in_place_threads, 3)
       if (at < to) atomicMin(&cycle_end[part], static_cast<int>(at));
       __syncthreads();
       starts = from == begin || job.order[from - 1] < 0;
-      bool const ends = cycle_end[part] < to;
-      for (int k = lane; k < 2 && from < to; k += width) {
-        entries[k] = entry_at(job, k == 0 && ends ? cycle_end[part] : to - 1);
+      int const ends = cycle_end[part];
+      if (works && !starts && ends < to) {
+        first = column.load_own(job, job.rows[sample_at(job, ends)].partner, false);
       }
-      __syncthreads();
-      auto const load_partner = [&](auto& partner, Entry const& entry) {
-        if (weights_of(job, column, entry).are(1.0f)) return;
-        partner = column.load_own(job, entry.row.partner, entry.partner_flip);
-      };
-      if (works && from < to) {
-        if (!starts && ends) load_partner(first, entries[0]);
-        if (!entries[1].ends) load_partner(behind, entries[1]);
+      if (works && from < to && job.order[to - 1] >= 0) {
+        behind = column.load_own(job, sample_at(job, to), false);
       }
     }
     for (std::int64_t done = 0; done < each; done += ahead) {

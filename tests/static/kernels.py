@@ -79,14 +79,17 @@ class Cubin:
             at += size
 
 
-def cubins(path: str) -> Iterator[Cubin]:
+def cubins(path: str) -> list[Cubin]:
     with open(path, "rb") as file:
         data = file.read()
-    at = data.find(b"\x7fELF")
+    found, at = [], data.find(b"\x7fELF")
     while at >= 0:
         if data[at + 4] == 2 and struct.unpack_from("<H", data, at + 18)[0] == EM_CUDA:
-            yield Cubin(memoryview(data)[at:].tobytes())
+            found.append(Cubin(memoryview(data)[at:].tobytes()))
         at = data.find(b"\x7fELF", at + 4)
+    if not found and b".nv_fatbin" in data:
+        sys.exit(f"{path}: no cubin found; is it compressed? nvcc's --compress-mode=none helps")
+    return found
 
 
 def short(names: list[str]) -> dict[str, str]:
@@ -146,7 +149,7 @@ def measure(paths: list[str]) -> tuple[Table, list[tuple[str, str, str]]]:
                 found[key] = list(map(max, row, found.get(key, row)))  # in several files
             forbidden = [(a, shorter.get(n, n), line) for a, n, line in forbidden]
     if not found:
-        sys.exit("no cubin found: are they compressed? nvcc's --compress-mode=none helps")
+        sys.exit("no cubin found")
     return found, forbidden
 
 
