@@ -127,6 +127,47 @@ template <bool past, class Out, class In, class... At>
   return done;
 }
 
+/// For each channel of pixels of three bytes, where in three vectors of 16 its bytes are.
+struct Lanes {
+  alignas(16) std::int8_t of[3][3][16];
+};
+template <bool mirrored>
+constexpr Lanes make_lanes() {
+  Lanes lanes{};
+  for (int c = 0; c < 3; ++c) {
+    for (int i = 0; i < 16; ++i) {
+      int const at = 3 * (mirrored ? 15 - i : i) + c;
+      for (int k = 0; k < 3; ++k) {
+        lanes.of[c][k][i] = static_cast<std::int8_t>(at / 16 == k ? at % 16 : -1);
+      }
+    }
+  }
+  return lanes;
+}
+
+/// Whole blocks of such pixels, forward in memory, into three planes, there backward if mirrored;
+/// how many pixels these are.
+template <bool mirrored>
+[[gnu::target("avx2")]] std::int64_t split_pixels(std::uint8_t* to, std::int64_t plane,
+                                                  std::uint8_t const* from, std::int64_t pixels) {
+  static constexpr Lanes lanes = make_lanes<mirrored>();
+  std::int64_t done = 0;
+  for (; done + 16 <= pixels; done += 16) {
+    auto const* const raw = reinterpret_cast<__m128i const*>(from + 3 * done);
+    __m128i const a = _mm_loadu_si128(raw), b = _mm_loadu_si128(raw + 1);
+    __m128i const c = _mm_loadu_si128(raw + 2);
+    std::uint8_t* const out = to + (mirrored ? pixels - 16 - done : done);
+    for (int k = 0; k < 3; ++k) {
+      auto const* const at = reinterpret_cast<__m128i const*>(lanes.of[k]);
+      __m128i const picked =
+          _mm_or_si128(_mm_or_si128(_mm_shuffle_epi8(a, at[0]), _mm_shuffle_epi8(b, at[1])),
+                       _mm_shuffle_epi8(c, at[2]));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + k * plane), picked);
+    }
+  }
+  return done;
+}
+
 #undef MIXFUSE_AVX2
 
 }  // namespace mixfuse::cpu

@@ -51,6 +51,15 @@ template <class R>
 #endif
 }
 
+/// Writes past the caches, all but what shares its line with others.
+void stream(std::byte* to, std::byte const* from, std::int64_t size) {
+  auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % line_size);
+  std::int64_t done = std::min(size, (line_size - into) % line_size);
+  std::memcpy(to, from, static_cast<std::size_t>(done));
+  for (; done + line_size <= size; done += line_size) stream_line(to + done, from + done);
+  std::memcpy(to + done, from + done, static_cast<std::size_t>(size - done));
+}
+
 /// Elements that share a weight; `out` may be `own`. At: none or one of the maps.
 struct Combine {
   template <class Out, class In, class... At>
@@ -112,6 +121,11 @@ struct CombineBlocks {
     bool const plain_copy = (weight == 1.0f || weight == 0.0f) && sizeof...(at) == 0 &&
                             (std::is_same_v<In, Out> || !std::is_integral_v<In>);
     if (plain_copy) {
+      if constexpr (past && std::is_same_v<In, Out>) {
+        return stream(reinterpret_cast<std::byte*>(out),
+                      reinterpret_cast<std::byte const*>(weight == 1.0f ? own : partner),
+                      count * std::int64_t{sizeof(Out)});
+      }
       using Plain = std::conditional_t<past, CombinePast, Combine>;
       return Plain::run(out, own, partner, count, weight, at...);
     }
@@ -213,16 +227,24 @@ auto* plain(T* elements) {
 template <class T>
 void arrange(Isa isa, T* to, Steps t, T const* from, Steps f, std::int64_t pixels,
              std::int64_t channels, std::int64_t rows) {
+#if defined(__x86_64__)
+  if constexpr (std::is_same_v<T, std::uint8_t>) {
+    bool const mirrored = f.pixel == -3;
+    if (isa != Isa::plain && channels == 3 && t.pixel == 1 && f.channel == 1 && pixels >= 16 &&
+        (f.pixel == 3 || mirrored)) {
+      for (; rows > 0; --rows, to += t.row, from += f.row) {
+        std::int64_t const done =
+            mirrored ? split_pixels<true>(to, t.channel, from - 3 * (pixels - 1), pixels)
+                     : split_pixels<false>(to, t.channel, from, pixels);
+        std::int64_t const rest = mirrored ? 0 : done;  // begins where
+        run_for<Arrange>(isa, to + rest, t, from + 3 * rest, f, pixels - done, channels,
+                         std::int64_t{1});
+      }
+      return;
+    }
+  }
+#endif
   run_for<Arrange>(isa, plain(to), t, plain(from), f, pixels, channels, rows);
-}
-
-/// Writes past the caches, all but what shares its line with others.
-void stream(std::byte* to, std::byte const* from, std::int64_t size) {
-  auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % line_size);
-  std::int64_t done = std::min(size, (line_size - into) % line_size);
-  std::memcpy(to, from, static_cast<std::size_t>(done));
-  for (; done + line_size <= size; done += line_size) stream_line(to + done, from + done);
-  std::memcpy(to + done, from + done, static_cast<std::size_t>(size - done));
 }
 
 /// What others must see before the call returns.
