@@ -91,10 +91,15 @@ std::vector<Shape> shapes(Size size) {
             {{8, 3, 16, 16}, u8, bf16, true},
             {{16, 9, 40}, f32, f32}};
   }
-  return {{{128, 3, 32, 32}, f32, f32},         {{256, 3, 224, 224}, f32, f32},
-          {{256, 3, 224, 224}, bf16, bf16},     {{256, 3, 224, 224}, u8, u8},
-          {{256, 3, 224, 224}, u8, bf16, true}, {{1024, 3, 224, 224}, bf16, bf16},
-          {{64, 3, 512, 512}, f32, f32},        {{512, 9, 1000}, f32, f32}};
+  return {{{128, 3, 32, 32}, f32, f32},
+          {{256, 3, 224, 224}, f32, f32},
+          {{256, 3, 224, 224}, bf16, bf16},
+          {{256, 3, 224, 224}, u8, u8},
+          {{256, 3, 224, 224}, u8, bf16, true},
+          {{256, 3, 224, 224}, u8, f32, true},
+          {{1024, 3, 224, 224}, bf16, bf16},
+          {{64, 3, 512, 512}, f32, f32},
+          {{512, 9, 1000}, f32, f32}};
 }
 
 std::vector<std::int64_t> extents_of_name(std::string const& name) {
@@ -242,6 +247,11 @@ void Mixing::mix(int set) {
             lane_.queue());
 }
 
+void Mixing::step_in_place(int set) {
+  plan();
+  mix_in_place(batch_.out(set), plan_, lane_.queue());
+}
+
 namespace {
 
 template <class Value>
@@ -293,6 +303,10 @@ void Formulas::fused(int set) const {
   bench::fused(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue());
 }
 
+void Formulas::convert(int set) const {
+  convert_cpu(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue().threads());
+}
+
 Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, Way way,
                     std::vector<Contestant> const& more) {
   Shape const& shape = batch.shape();
@@ -308,6 +322,9 @@ Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, 
     contestants.push_back({"non-temporal copy", [&](int set) {
                              if (!batch.copy_non_temporal(set)) throw unsupported("no such store");
                            }});
+  }
+  if (!lane.cuda() && shape.in != shape.out) {
+    contestants.push_back({"converting copy", [&](int set) { formulas.convert(set); }});
   }
   contestants.push_back(checked(
       "mixfuse", [&](int set) { mixing.step(set); }, [&] { return mixing.rows(); }));

@@ -80,6 +80,8 @@ class Mixing {
     plan();
     mix(set);
   }
+  /// Over a set's outputs, which then are the images.
+  void step_in_place(int set);
   [[nodiscard]] std::vector<Row> rows() const { return read_rows(plan_, lane_.queue()); }
 
  private:
@@ -98,6 +100,7 @@ class Formulas {
   Formulas(Batch const& batch, Lane const& lane);
   void passes(int set) const;
   void fused(int set) const;
+  void convert(int set) const;  ///< on the CPU
   [[nodiscard]] std::vector<Row> const& rows() const { return rows_; }
 
  private:

@@ -5,6 +5,7 @@
 
 #include "bench/formula_types.hpp"
 #include "kernels/cpu/threads.hpp"
+#include "kernels/maths/blend.hpp"
 
 namespace mixfuse::bench {
 namespace {
@@ -116,6 +117,18 @@ void passes_cpu(Formula const& f, int threads) {
 void fused_cpu(Formula const& f, int threads) {
   with_formula(f, [&](auto in, auto out) {
     in_one_loop<typename decltype(in)::type, typename decltype(out)::type>(f, threads);
+  });
+}
+
+void convert_cpu(Formula const& f, int threads) {
+  with_formula(f, [&](auto in, auto out) {
+    using In = typename decltype(in)::type;
+    using Out = typename decltype(out)::type;
+    auto const* const x = static_cast<In const*>(f.images);
+    auto* const converted = static_cast<Out*>(f.mixed);
+    over_samples(f, threads, [&](std::int64_t, std::int64_t at) {
+      run(f.elements, [=](auto e) { converted[at + e] = maths::copied<Out>(x[at + e]); });
+    });
   });
 }
 

@@ -37,6 +37,9 @@ void passes_cuda(Formula const& formula, CUstream_st* stream);
 void fused_cpu(Formula const& formula, int threads);
 void fused_cuda(Formula const& formula, CUstream_st* stream);
 
+/// Every input element to the output's dtype, where it lies: the ceiling where dtypes differ.
+void convert_cpu(Formula const& formula, int threads);
+
 inline void passes(Formula const& formula, Queue queue) {
 #if MIXFUSE_HAS_CUDA
   if (queue.kind() == Device::Kind::cuda) return passes_cuda(formula, queue.stream());

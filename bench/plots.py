@@ -62,6 +62,11 @@ def caption(figure, pairs, what):
                 fontsize=6.5, color="#444444")
 
 
+def three_digits(value):
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:g}" if rounded < 1000 else f"{rounded:,.0f}"
+
+
 def dots(axis, rows):
     """Rows of (name, p10, median, p90), sorted, mixfuse's in colour."""
     rows = sorted(rows, key=lambda row: row[2], reverse=True)
@@ -69,14 +74,15 @@ def dots(axis, rows):
         colour = DARK if name.startswith(("mixfuse", "GPU step", "CPU step")) else LIGHT
         axis.plot([low, high], [y, y], color=colour, linewidth=2)
         axis.plot(median, y, "o", color=colour, markersize=5)
-        axis.annotate(f"{median:.3g}", (median, y), xytext=(0, 4), textcoords="offset points",
+        axis.annotate(three_digits(median), (median, y), xytext=(0, 4), textcoords="offset points",
                       ha="center", fontsize=6)
     axis.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=7)
     axis.set_ylim(-0.6, len(rows) - 0.3)
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
     axis.tick_params(axis="x", labelsize=7)
-    axis.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+    axis.xaxis.set_major_formatter(
+        matplotlib.ticker.FuncFormatter(lambda value, _: three_digits(value)))
     axis.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
     axis.grid(axis="x", color="#e5e5e5")
     axis.spines[["top", "right", "left"]].set_visible(False)
@@ -94,7 +100,8 @@ def panels(pairs, rows_of, label, path, what):
                                 gridspec_kw={"height_ratios": heights})
     for axis, ((_, contest), rows) in zip(axes[:, 0], drawn):
         dots(axis, rows)
-        axis.axvline(1, color="#444444", linewidth=0.8)
+        if label.startswith("time /"):
+            axis.axvline(1, color="#444444", linewidth=0.8)
         axis.set_title(f"{title(contest)}, {contest['way']}", fontsize=8, loc="left")
     axes[-1, 0].set_xlabel(label, fontsize=8)
     figure.tight_layout(rect=(0, 0.02, 1, 1))
