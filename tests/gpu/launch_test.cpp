@@ -182,10 +182,10 @@ TEST_P(LaunchEach, StepsAreTheSameBytes) {
   expect_same(in_place.images, expected.images, "in place");
 }
 
-// Cycles begin and end in any of a run's parts, which may be a sample long, or empty.
+// Cycles begin and end in any of a run's parts: whole chunks, a sample, or none.
 TEST_F(LaunchOnce, RunsInPlaceAreTheSameBytesInAnyParts) {
   for (DType const dtype : {DType::u8, DType::f32}) {
-    Array const images = tagged(dtype, {45, 1, 4, 8});
+    Array const images = tagged(dtype, {47, 1, 4, 8});
     for (Pairing const pairing :
          {Pairing::permutation, Pairing::pairs, Pairing::reverse, Pairing::roll}) {
       for (std::int64_t const group : {0, 5, 20}) {
@@ -198,7 +198,7 @@ TEST_F(LaunchOnce, RunsInPlaceAreTheSameBytesInAnyParts) {
           return inout.read();
         };
         Array const expected = in_place(on_cpu());
-        for (int const parts : {1, 2, 16}) {
+        for (int const parts : {1, 2, 3, 16}) {
           Forced const forced(32, 3, 0, 0, parts);
           expect_same(in_place(here()), expected, "in place");
         }
