@@ -53,14 +53,14 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
   Mixing& mix_only = *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane));
   more.push_back({"mixfuse, the plan kept", [&](int set) { mix_only.mix(set); },
                   [&] { return batch.error(0, mix_only.rows()); }, batch.tolerance()});
-  Mixing& in_place = *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane));
   if (shape.in == shape.out) {
-    auto const check = [&] {
-      copy(lane, batch.out(0).data, batch.in(0).data, shape.bytes_in());
-      in_place.step_in_place(0);
-      return batch.error(0, in_place.rows());
-    };
-    more.push_back({"mixfuse, in place", [&](int set) { in_place.step_in_place(set); }, check,
+    Mixing& mixing = *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane));
+    more.push_back({"mixfuse, in place", [&](int set) { mixing.step_in_place(set); },
+                    [&] {
+                      copy(lane, batch.out(0).data, batch.in(0).data, shape.bytes_in());
+                      mixing.step_in_place(0);
+                      return batch.error(0, mixing.rows());
+                    },
                     batch.tolerance()});
   }
 #if MIXFUSE_HAS_CUDA

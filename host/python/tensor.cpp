@@ -70,7 +70,11 @@ bool is_refused(Attempt const& attempt) {
 }
 
 nb::object capsule_of(nb::handle object, nb::object const& stream) {
-  nb::object const method = object.attr("__dlpack__");
+  // PyTorch before 2.10 hands out none that requires grad; what is lost by that, callers ask first.
+  nb::object const grad = find(object, "requires_grad");
+  nb::object const method = grad.is_valid() && nb::cast<bool>(nb::bool_(grad))
+                                ? object.attr("detach")().attr("__dlpack__")
+                                : object.attr("__dlpack__");
   nb::object capsule;
   if (is_refused([&] {
         capsule = method(nb::arg("stream") = stream, nb::arg("max_version") = nb::make_tuple(1, 3));

@@ -294,11 +294,9 @@ def mix(
         core = None
     if target not in ("dense", "sparse"):
         raise ValueError(f"target: {target!r}, expected 'dense' or 'sparse'")
-    if getattr(images, "requires_grad", False):
-        if _frameworks.records_gradients(images):
-            raise ValueError("images: requires grad, which would be lost; expected "
-                             "images.detach(), or the operators of mixfuse.torch")  # fmt: skip
-        images = images.detach()  # as they are, older PyTorch does not hand them out
+    if getattr(images, "requires_grad", False) and _frameworks.records_gradients(images):
+        raise ValueError("images: requires grad, which would be lost; expected images.detach(), "
+                         "or the operators of mixfuse.torch")  # fmt: skip
     arguments = (images, labels, plan, core, seed, step, first, draw, schedule, partners,
                  partner_labels, out, targets_out, num_classes, smoothing, ignored,
                  target == "sparse", layout, out_layout, out_dtype, target_dtype, mean, std, stream,
