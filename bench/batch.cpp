@@ -133,6 +133,7 @@ Batch::Batch(Lane const& lane, Shape const& shape, int sets)
     in_.emplace_back(lane, shape.bytes_in());
     in_.back().put(host_.data());
     out_.emplace_back(lane, shape.bytes_out());
+    fill_random(lane, out_.back().data(), shape.bytes_out());  // what is copied may come from there
   }
 }
 

@@ -20,6 +20,7 @@ void copy_bench(Setup const& setup, Report& report) {
     std::vector<Memory> from, to;
     for (int set = 0; set < sets; ++set) {
       from.emplace_back(lane, size);
+      fill_random(lane, from.back().data(), size);
       to.emplace_back(lane, size);
     }
     auto const at = [](std::vector<Memory> const& memory, int set) {

@@ -12,6 +12,7 @@
 #include <iomanip>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <stdexcept>
 
 #include "kernels/cpu/threads.hpp"
@@ -380,6 +381,19 @@ void fill_zero(Lane const& lane, void* to, std::size_t size) {
   in_parts(lane, size, [&](std::size_t at, std::size_t part) {
     std::memset(static_cast<std::byte*>(to) + at, 0, part);
   });
+}
+
+void fill_random(Lane const& lane, void* to, std::size_t size) {
+  static std::vector<std::uint64_t> const words = [] {
+    std::vector<std::uint64_t> made(std::size_t{1} << 20);
+    std::generate(made.begin(), made.end(), std::mt19937_64{1});
+    return made;
+  }();
+  std::size_t const most = words.size() * sizeof words[0];
+  for (std::size_t at = 0; at < size; at += most) {
+    copy(lane, static_cast<std::byte*>(to) + at, words.data(), std::min(most, size - at));
+  }
+  lane.wait();
 }
 
 void upload(Lane const& lane, void* to, void const* pinned, std::size_t size) {

@@ -67,6 +67,8 @@ void copy(Lane const& lane, void* to, void const* from, std::size_t size);
 /// With stores that pass the cache by; false where the processor has none.
 bool copy_non_temporal(Lane const& lane, void* to, void const* from, std::size_t size);
 void fill_zero(Lane const& lane, void* to, std::size_t size);
+/// Processors may be faster on zeros, and nothing that was never written is to be read.
+void fill_random(Lane const& lane, void* to, std::size_t size);
 void upload(Lane const& lane, void* to, void const* pinned, std::size_t size);
 
 /// How much is measured.

@@ -67,6 +67,9 @@ Affine affine_of(Normalise const& normalise, TensorView const& out, ConstTensorV
                                                    : std::numeric_limits<float>::max();
     require(affine.scale[c] <= most && std::abs(affine.shift[c]) <= most, "normalise.std[", c,
             "]: ", deviation, ", too small for mean / std to be finite");
+    if (images.dtype == DType::f64) continue;
+    affine.scale_f32[c] = static_cast<float>(affine.scale[c]);
+    affine.shift_f32[c] = static_cast<float>(affine.shift[c]);
   }
   return affine;
 }

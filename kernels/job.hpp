@@ -74,11 +74,12 @@ struct Walk {
   std::int64_t elements;       // of a sample
 };
 
-/// out = fma(mixed, scale, shift); channels 0: as mixed, 1: one map for all.
+/// out = fma(mixed, scale, shift); channels 0: as mixed, 1: one map for all. For f64, and rounded
+/// for the others, since GPUs round slowly.
 struct Affine {
   int channels;
-  double scale[max_channels];
-  double shift[max_channels];
+  double scale[max_channels], shift[max_channels];
+  float scale_f32[max_channels], shift_f32[max_channels];
 };
 
 /// Stretches of the order that no cycle leaves: `first` positions, then `size` each.

@@ -12,6 +12,18 @@
 /// and written there; the kernels walk the samples and know nothing of layouts.
 namespace mixfuse::cuda {
 
+/// A position of the order, as all threads of a block read it.
+struct Entry {
+  void const* own;  // where samples begin
+  void const* partner;
+  void* out;
+  float outside, inside;
+  std::int32_t lo[3], hi[3];  // the box on the walk's axes from d to the line
+  bool flip, partner_flip;
+  bool ends;     // its partner is the first sample of its cycle
+  bool follows;  // its partner is the sample of the next entry
+};
+
 /// Weights of the own sample at a column's positions.
 template <int count>
 struct Weights {
@@ -22,79 +34,87 @@ struct Weights {
   __device__ bool are(float weight) const {
     return (mask == all || outside == weight) && (mask == 0 || inside == weight);
   }
-  __device__ bool are_one() const { return mask == 0 || mask == all || inside == outside; }
-  __device__ float at(int i) const { return (mask >> i & 1) != 0 ? inside : outside; }
 };
 
-/// Makes output elements of own and partner ones; view(raw, i) is the element at position i. A u8
-/// is never mapped, nor is what is mixed in place.
+/// Makes output elements of own and partner ones. Position i is element i * stride + first of what
+/// was read. A u8 is never mapped, nor is what is mixed in place.
 template <class In, class Out, int count, bool maps = sizeof(Out) != 1>
 struct Mixing {
-  using Map = maths::Map<maths::Real<In>>;
-  Map map;
+  using Real = maths::Real<In>;
+  maths::Map<Real> map = {1, 0};
   bool mapped;
 
-  __device__ Mixing(Affine const& affine, std::int64_t channel)
-      : map{1, 0}, mapped{maps && affine.channels > 0} {
-    if (mapped) map = maths::map_of<maths::Real<In>>(affine, channel);
+  __device__ explicit Mixing(Affine const& affine) : mapped{maps && affine.channels > 0} {
+    if (mapped) map = maths::map_of<Real>(affine, 0);
+  }
+  /// Where each channel may have a map of its own.
+  __device__ void set_channel(Affine const& affine, std::int64_t channel) {
+    if (maps && affine.channels > 1) map = maths::map_of<Real>(affine, channel);
   }
 
   /// One weight for all positions.
-  template <class Raw, class View>
-  __device__ Packed<Out, count> operator()(float weight, Raw const& own, Raw const& partner,
-                                           View const& view) const {
-    // Of u8 the identity changes no bit.
-    if constexpr (sizeof(In) == 1) return made<maps>(weight, own, partner, view);
-    return mapped ? made<true>(weight, own, partner, view)
-                  : made<false>(weight, own, partner, view);
+  template <int stride = 1, int first = 0, class Raw>
+  __device__ Packed<Out, count> operator()(float weight, Raw const& own, Raw const& partner) const {
+    if (weight == 1.0f || weight == 0.0f) {
+      Raw raw;
+#pragma unroll
+      for (unsigned i = 0; i < Raw::words; ++i) {
+        raw.word[i] = weight == 1.0f ? own.word[i] : partner.word[i];
+      }
+      return copied<stride, first>(raw);
+    }
+    Real x[count];
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      int const at = i * stride + first;
+      x[i] = maths::blend_raw(static_cast<Real>(weight), own.wide(at), partner.wide(at));
+    }
+    return with_map(x);
   }
 
-  /// Weights that differ: a loop over the registers' first elements, which are then shifted out.
-  template <class Raw, class View>
-  __device__ Packed<Out, count> operator()(Weights<count> weights, Raw own, Raw partner,
-                                           View const& view) const {
-    constexpr int narrow = static_cast<int>(sizeof(In) < sizeof(Out) ? sizeof(In) : sizeof(Out));
-    constexpr int step = narrow >= 4 ? 1 : 4 / narrow < count ? 4 / narrow : count;
-    constexpr unsigned words = Raw::words * unsigned{step} / unsigned{count};
+  /// Weights that may differ.
+  template <int stride = 1, int first = 0, class Raw>
+  __device__ Packed<Out, count> operator()(Weights<count> const& weights, Raw const& own,
+                                           Raw const& partner) const {
     Packed<Out, count> out;
 #pragma unroll 1
-    for (int done = 0; done < count; done += step) {
-      Packed<Out, step> made;
-#pragma unroll
-      for (int i = 0; i < step; ++i) {
-        float const weight = weights.at(i);
-        In const a = view(own, i), b = view(partner, i);
-        made.put(i, mapped ? element<true>(weight, a, b) : element<false>(weight, a, b));
-      }
-      weights.mask >>= step;
-      own.shift(words);
-      partner.shift(words);
-      out.append(made);
+    for (int side = 0; side < 2; ++side) {
+      std::uint32_t const part = side == 0 ? weights.all & ~weights.mask : weights.mask;
+      if (part == 0) continue;
+      float const weight = side == 0 ? weights.outside : weights.inside;
+      auto const made = this->template operator()<stride, first>(weight, own, partner);
+      if (part == weights.all) return made;
+      out.take(part, made);
     }
     return out;
   }
 
  private:
-  template <bool with_map>
-  __device__ Out element(float weight, In own, In partner) const {
-    if (weight == 1.0f || weight == 0.0f) {
-      In const x = weight == 1.0f ? own : partner;
-      if constexpr (with_map) return maths::copied<Out>(x, map);
-      return maths::copied<Out>(x);
+  __device__ Packed<Out, count> with_map(Real* x) const {
+    // Of u8 the identity changes no bit.
+    if (maps && (mapped || sizeof(In) == 1)) {
+#pragma unroll
+      for (int i = 0; i < count; ++i) x[i] = maths::mapped(x[i], map);
     }
-    if constexpr (with_map) return maths::blended<Out>(weight, own, partner, map);
-    return maths::blended<Out>(weight, own, partner);
+    return rounded<Out, count>(x, [](Real y) { return maths::narrow_to_one_nan<Out>(y); });
   }
 
-  template <bool with_map, class Raw, class View>
-  __device__ Packed<Out, count> made(float weight, Raw const& own, Raw const& partner,
-                                     View const& view) const {
-    Packed<Out, count> out;
+  template <int stride, int first, class Raw>
+  __device__ Packed<Out, count> copied(Raw const& raw) const {
+    if constexpr (std::is_same_v<In, Out>) {
+      if (!mapped) {
+        if constexpr (std::is_same_v<Raw, Packed<Out, count>>) return raw;
+        Packed<Out, count> out;
 #pragma unroll
-    for (int i = 0; i < count; ++i) {
-      out.put(i, element<with_map>(weight, view(own, i), view(partner, i)));
+        for (int i = 0; i < count; ++i) out.put(i, raw.at(i * stride + first));
+        return out;
+      }
     }
-    return out;
+    Real x[count];
+#pragma unroll
+    for (int i = 0; i < count; ++i) x[i] = raw.wide(i * stride + first);
+    if (mapped || std::is_same_v<In, Out> || sizeof(In) == 1) return with_map(x);
+    return rounded<Out, count>(x, [](Real y) { return maths::narrow<Out>(y); });
   }
 };
 
@@ -114,52 +134,51 @@ inline bool is_dense(Walk const& walk, std::int64_t const (&stride)[Walk::axes])
   return true;
 }
 
-template <class T>
-__device__ T const* sample_of(void const* data, std::int64_t pitch, std::int64_t sample) {
-  return static_cast<T const*>(data) + sample * pitch;
-}
-
 /// The boxed coordinates of a column's first position, and which of the following are in a box.
 struct Spot {
-  std::int32_t d, h, line, grain;
+  std::int32_t at[3] = {}, grain = 0;
 
-  __device__ Spot(Walk const& walk, std::int64_t element) {
-    maths::Place const place = maths::place_of(walk, element);
-    d = static_cast<std::int32_t>(place.at[Walk::d]);
-    h = static_cast<std::int32_t>(place.at[Walk::h]);
-    line = static_cast<std::int32_t>(place.at[Walk::line]);
-    grain = static_cast<std::int32_t>(place.at[Walk::grain]);
+  Spot() = default;
+  __device__ explicit Spot(maths::Place const& place)
+      : grain{static_cast<std::int32_t>(place.at[Walk::grain])} {
+#pragma unroll
+    for (int axis = 0; axis < 3; ++axis) {
+      at[axis] = static_cast<std::int32_t>(place.at[Walk::d + axis]);
+    }
   }
 
-  static __device__ bool within(Walk const& walk, Box const& box, int axis, std::int32_t at) {
-    int const of = walk.box_axis[axis];
-    return of < 0 || (at >= box.lo[of] && at < box.hi[of]);
+  __device__ bool is_in(Entry const& entry) const {
+    bool inside = true;
+#pragma unroll
+    for (int axis = 0; axis < 3; ++axis) {
+      inside = inside && at[axis] >= entry.lo[axis] && at[axis] < entry.hi[axis];
+    }
+    return inside;
   }
 
   /// `count` positions along a line.
-  __device__ std::uint32_t along_line(Walk const& walk, Box const& box, int count) const {
-    if (!within(walk, box, Walk::d, d) || !within(walk, box, Walk::h, h)) return 0;
-    int const of = walk.box_axis[Walk::line];
-    std::int32_t const lo = min(max(box.lo[of] - line, 0), count);
-    std::int32_t const hi = min(max(box.hi[of] - line, 0), count);
-    return lo < hi ? (1u << hi) - (1u << lo) : 0;
+  __device__ std::uint32_t along_line(Entry const& entry, int count) const {
+    std::int32_t const lo = min(max(entry.lo[2] - at[2], 0), count);
+    std::int32_t const hi = min(max(entry.hi[2] - at[2], 0), count);
+    bool const crosses = at[0] >= entry.lo[0] && at[0] < entry.hi[0] && at[1] >= entry.lo[1] &&
+                         at[1] < entry.hi[1] && lo < hi;
+    return crosses ? (1u << hi) - (1u << lo) : 0;
   }
 
   /// `count` elements in the walk's order, over the ends of lines.
-  __device__ std::uint32_t along_walk(Walk const& walk, Box const& box, int count) const {
-    Spot at = *this;
+  __device__ std::uint32_t along_walk(Walk const& walk, Entry const& entry, int count) const {
+    Spot spot = *this;
     std::uint32_t mask = 0;
+#pragma unroll 1
     for (int i = 0; i < count; ++i) {
-      bool const inside = within(walk, box, Walk::d, at.d) && within(walk, box, Walk::h, at.h) &&
-                          within(walk, box, Walk::line, at.line);
-      mask |= std::uint32_t{inside} << i;
-      if (++at.grain < walk.extent[Walk::grain]) continue;
-      at.grain = 0;
-      if (++at.line < walk.extent[Walk::line]) continue;
-      at.line = 0;
-      if (++at.h < walk.extent[Walk::h]) continue;
-      at.h = 0;
-      if (++at.d == walk.extent[Walk::d]) at.d = 0;
+      mask |= std::uint32_t{spot.is_in(entry)} << i;
+      if (++spot.grain < walk.extent[Walk::grain]) continue;
+      spot.grain = 0;
+      if (++spot.at[2] < walk.extent[Walk::line]) continue;
+      spot.at[2] = 0;
+      if (++spot.at[1] < walk.extent[Walk::h]) continue;
+      spot.at[1] = 0;
+      if (++spot.at[0] == walk.extent[Walk::d]) spot.at[0] = 0;
     }
     return mask;
   }
@@ -167,10 +186,11 @@ struct Spot {
 
 /// Consecutive elements of samples that all lie alike and without gaps: one access a sample, of 16
 /// bytes on the wider side.
-template <class In, class Out, bool maps = sizeof(Out) != 1>
+template <class A, class B, bool maps = sizeof(B) != 1>
 struct Vector {
-  static constexpr int count =
-      16 / static_cast<int>(sizeof(In) > sizeof(Out) ? sizeof(In) : sizeof(Out));
+  static constexpr int count = 16 / static_cast<int>(sizeof(A) > sizeof(B) ? sizeof(A) : sizeof(B));
+  using In = A;
+  using Out = B;
   using Raw = Packed<In, count>;
 
   std::int64_t element, image;  // where it lies, and where its mirror image does
@@ -194,57 +214,58 @@ struct Vector {
   }
 
   __device__ Vector(MixJob const& job, std::int64_t column)
-      : element{column * count},
-        image{element},
-        spot(job.walk, element),
-        mixing(job.affine, maths::channel_of(maths::place_of(job.walk, element))) {
+      : element{column * count}, image{element}, mixing(job.affine) {
+    if (!job.boxes && !job.flips && !(maps && job.affine.channels > 1)) return;
     Walk const& walk = job.walk;
+    maths::Place const place = maths::place_of(walk, element);
+    spot = Spot(place);
+    mixing.set_channel(job.affine, maths::channel_of(place));
     in_line = walk.extent[Walk::grain] == 1 && walk.extent[Walk::line] % count == 0;
-    if (job.flips) image += walk.extent[Walk::line] - count - 2 * spot.line;  // lines are whole
+    if (job.flips)
+      image += walk.extent[Walk::line] - count - 2 * std::int64_t{spot.at[2]};  // lines are whole
   }
 
   __device__ static constexpr bool is_mine() { return true; }
 
-  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
-    return in_line ? spot.along_line(job.walk, box, count) : spot.along_walk(job.walk, box, count);
+  __device__ std::uint32_t inside(MixJob const& job, Entry const& entry) const {
+    return in_line ? spot.along_line(entry, count) : spot.along_walk(job.walk, entry, count);
   }
 
-  __device__ Raw load(In const* sample, bool flip) const {
+  __device__ Raw load(void const* sample, bool flip = false) const {
     Raw raw;
-    raw.load(sample + (flip ? image : element));
+    raw.load(static_cast<In const*>(sample) + (flip ? image : element));
     return raw;
   }
-  __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool flip) const {
-    return load(sample_of<In>(job.own, job.own_pitch, sample), flip);
+  __device__ Raw load_own(MixJob const&, Entry const& entry) const {
+    return load(entry.own, entry.flip);
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t, std::int64_t partner,
-                              bool flip) const {
-    return load(sample_of<In>(job.partners, job.partners_pitch, partner), flip);
+  __device__ Raw load_partner(MixJob const&, Entry const& entry) const {
+    return load(entry.partner, entry.partner_flip);
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
     return flip ? raw.template reversed<1>() : raw;
   }
 
   template <class Weight>
-  __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight,
-                        Raw const& own, Raw const& partner) const {
-    mixing(weight, own, partner, [](Raw const& raw, int i) {
-      return raw.at(i);
-    }).store(static_cast<Out*>(job.out) + sample * job.out_pitch + element);
+  __device__ void store(MixJob const&, Entry const& entry, Weight const& weight, Raw const& own,
+                        Raw const& partner) const {
+    mixing(weight, own, partner).store(static_cast<Out*>(entry.out) + element);
   }
 };
 
 /// Consecutive pixels of three bytes (nhwc), which become a piece of each of three planes (nchw),
 /// or pixels again.
-template <class Out>
+template <class B>
 struct Pixels {
-  static constexpr int count = 16 / static_cast<int>(sizeof(Out)), channels = 3;
   using In = std::uint8_t;
+  using Out = B;
+  static constexpr int count = 16 / static_cast<int>(sizeof(Out)), channels = 3;
   using Raw = Packed<In, count * channels>;
 
   std::int64_t pixel, image;
   Spot spot;
   bool in_line;
+  Mixing<In, Out, count> mixing;
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements / (count * channels); }
 
@@ -272,37 +293,37 @@ struct Pixels {
   }
 
   __device__ Pixels(MixJob const& job, std::int64_t column)
-      : pixel{column * count},
-        image{pixel},
-        spot(job.walk, to_planes(job.walk) ? pixel : pixel * channels) {
-    in_line = job.walk.extent[Walk::line] % count == 0;
-    if (job.flips) image += job.walk.extent[Walk::line] - count - 2 * spot.line;
+      : pixel{column * count}, image{pixel}, mixing(job.affine) {
+    if (!job.boxes && !job.flips) return;
+    Walk const& walk = job.walk;
+    spot = Spot(maths::place_of(walk, to_planes(walk) ? pixel : pixel * channels));
+    in_line = walk.extent[Walk::line] % count == 0;
+    if (job.flips) image += walk.extent[Walk::line] - count - 2 * std::int64_t{spot.at[2]};
   }
 
-  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
-    return in_line ? spot.along_line(job.walk, box, count) : spot.along_walk(job.walk, box, count);
+  __device__ std::uint32_t inside(MixJob const& job, Entry const& entry) const {
+    return in_line ? spot.along_line(entry, count) : spot.along_walk(job.walk, entry, count);
   }
 
-  __device__ Raw load(In const* sample, bool flip) const {
+  __device__ Raw load(void const* sample, bool flip) const {
     Raw raw;
-    raw.load(sample + (flip ? image : pixel) * channels);
+    raw.load(static_cast<In const*>(sample) + (flip ? image : pixel) * channels);
     return raw;
   }
-  __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool flip) const {
-    return load(sample_of<In>(job.own, job.own_pitch, sample), flip);
+  __device__ Raw load_own(MixJob const&, Entry const& entry) const {
+    return load(entry.own, entry.flip);
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t, std::int64_t partner,
-                              bool flip) const {
-    return load(sample_of<In>(job.partners, job.partners_pitch, partner), flip);
+  __device__ Raw load_partner(MixJob const&, Entry const& entry) const {
+    return load(entry.partner, entry.partner_flip);
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
     return flip ? raw.template reversed<channels>() : raw;
   }
 
   template <class Weight>
-  __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight,
-                        Raw const& own, Raw const& partner) const {
-    Out* const out = static_cast<Out*>(job.out) + sample * job.out_pitch;
+  __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
+                        Raw const& partner) const {
+    Out* const out = static_cast<Out*>(entry.out);
     Packed<Out, count> const planes[] = {mixed<0>(job, weight, own, partner),
                                          mixed<1>(job, weight, own, partner),
                                          mixed<2>(job, weight, own, partner)};
@@ -324,11 +345,11 @@ struct Pixels {
  private:
   /// Of one channel.
   template <int channel, class Weight>
-  __device__ static Packed<Out, count> mixed(MixJob const& job, Weight const& weight,
-                                             Raw const& own, Raw const& partner) {
-    Mixing<In, Out, count> const mixing(job.affine, channel);
-    return mixing(weight, own, partner,
-                  [](Raw const& raw, int i) { return raw.at(i * channels + channel); });
+  __device__ Packed<Out, count> mixed(MixJob const& job, Weight const& weight, Raw const& own,
+                                      Raw const& partner) const {
+    auto of_channel = mixing;
+    of_channel.set_channel(job.affine, channel);
+    return of_channel.template operator()<channels, channel>(weight, own, partner);
   }
 };
 
@@ -337,6 +358,8 @@ struct Pixels {
 /// the last columns reach over the sample's ends and go element by element.
 template <class T>
 struct Shifted {
+  using In = T;
+  using Out = T;
   static constexpr int count = 16 / static_cast<int>(sizeof(T));
   using Raw = Packed<T, count>;
 
@@ -350,27 +373,23 @@ struct Shifted {
            is_dense(job.walk, job.walk.out) && !job.flips && job.affine.channels == 0;
   }
 
-  __device__ Shifted(MixJob const& job, std::int64_t index)
-      : column{index}, mixing(job.affine, 0) {}
-
-  __device__ static T* out(MixJob const& job, std::int64_t sample) {
-    return static_cast<T*>(job.out) + sample * job.out_pitch;
-  }
+  __device__ Shifted(MixJob const& job, std::int64_t index) : column{index}, mixing(job.affine) {}
 
   /// The column's first element in an output sample, which may be before it.
-  __device__ std::int64_t first(MixJob const& job, std::int64_t sample) const {
-    auto const beyond = reinterpret_cast<std::uintptr_t>(out(job, sample)) % 16 / sizeof(T);
+  __device__ std::int64_t first(Entry const& entry) const {
+    auto const beyond = reinterpret_cast<std::uintptr_t>(entry.out) % 16 / sizeof(T);
     return column * count - static_cast<std::int64_t>(beyond);
   }
 
-  __device__ std::uint32_t inside(MixJob const& job, std::int64_t sample, Box const& box) const {
-    std::int64_t const begin = first(job, sample), from = begin < 0 ? 0 : begin;
+  __device__ std::uint32_t inside(MixJob const& job, Entry const& entry) const {
+    std::int64_t const begin = first(entry), from = begin < 0 ? 0 : begin;
     if (from >= job.walk.elements) return 0;
-    return Spot(job.walk, from).along_walk(job.walk, box, count) << (from - begin) &
-           Weights<count>::all;
+    Spot const spot(maths::place_of(job.walk, from));
+    return spot.along_walk(job.walk, entry, count) << (from - begin) & Weights<count>::all;
   }
 
-  __device__ static Raw load(MixJob const& job, T const* sample, std::int64_t begin) {
+  __device__ static Raw load(MixJob const& job, void const* data, std::int64_t begin) {
+    auto const* const sample = static_cast<T const*>(data);
     Raw raw;
     std::int64_t const end = begin + count;
     if (begin < count || end + count > job.walk.elements) {  // else within the sample, both words
@@ -392,22 +411,20 @@ struct Shifted {
     }
     return raw;
   }
-  __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool) const {
-    return load(job, sample_of<T>(job.own, job.own_pitch, sample), first(job, sample));
+  __device__ Raw load_own(MixJob const& job, Entry const& entry) const {
+    return load(job, entry.own, first(entry));
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t sample, std::int64_t partner,
-                              bool) const {
-    return load(job, sample_of<T>(job.partners, job.partners_pitch, partner), first(job, sample));
+  __device__ Raw load_partner(MixJob const& job, Entry const& entry) const {
+    return load(job, entry.partner, first(entry));
   }
   __device__ Raw turned(Raw const& raw, bool) const { return raw; }
 
   template <class Weight>
-  __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight,
-                        Raw const& own, Raw const& partner) const {
-    auto const mixed =
-        mixing(weight, own, partner, [](Raw const& raw, int i) { return raw.at(i); });
-    std::int64_t const begin = first(job, sample);
-    T* const to = out(job, sample);
+  __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
+                        Raw const& partner) const {
+    auto const mixed = mixing(weight, own, partner);
+    std::int64_t const begin = first(entry);
+    T* const to = static_cast<T*>(entry.out);
     if (begin >= 0 && begin + count <= job.walk.elements) return mixed.store(to + begin);
 #pragma unroll
     for (int i = 0; i < count; ++i) {
@@ -417,21 +434,25 @@ struct Shifted {
 };
 
 /// One element, of any layout.
-template <class In, class Out>
+template <class A, class B>
 struct Element {
+  using In = A;
+  using Out = B;
   static constexpr int count = 1;
   using Raw = Packed<In, 1>;
 
-  maths::Place place;
+  Spot spot;
   std::int64_t out, own[2], partner[2];  // as it lies, and mirrored
   Mixing<In, Out, 1> mixing;
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements; }
 
-  __device__ Element(MixJob const& job, std::int64_t column)
-      : place{maths::place_of(job.walk, column)}, mixing(job.affine, maths::channel_of(place)) {
+  __device__ Element(MixJob const& job, std::int64_t column) : mixing(job.affine) {
     Walk const& walk = job.walk;
+    maths::Place const place = maths::place_of(walk, column);
     maths::Place const image = maths::mirrored(walk, place);
+    spot = Spot(place);
+    mixing.set_channel(job.affine, maths::channel_of(place));
     out = maths::offset(walk.out, place);
     own[0] = maths::offset(walk.own, place);
     own[1] = maths::offset(walk.own, image);
@@ -439,27 +460,27 @@ struct Element {
     partner[1] = maths::offset(walk.partners, image);
   }
 
-  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
-    return maths::is_inside(job.walk, box, place);
+  __device__ std::uint32_t inside(MixJob const&, Entry const& entry) const {
+    return spot.is_in(entry);
   }
 
-  __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool flip) const {
+  __device__ static Raw load(void const* sample, std::int64_t at) {
     Raw raw;
-    raw.put(0, sample_of<In>(job.own, job.own_pitch, sample)[flip ? own[1] : own[0]]);
+    raw.put(0, static_cast<In const*>(sample)[at]);
     return raw;
   }
-  __device__ Raw load_partner(MixJob const& job, std::int64_t, std::int64_t at, bool flip) const {
-    Raw raw;
-    raw.put(0, sample_of<In>(job.partners, job.partners_pitch, at)[flip ? partner[1] : partner[0]]);
-    return raw;
+  __device__ Raw load_own(MixJob const&, Entry const& entry) const {
+    return load(entry.own, entry.flip ? own[1] : own[0]);
+  }
+  __device__ Raw load_partner(MixJob const&, Entry const& entry) const {
+    return load(entry.partner, entry.partner_flip ? partner[1] : partner[0]);
   }
   __device__ Raw turned(Raw const& raw, bool) const { return raw; }
 
   template <class Weight>
-  __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight, Raw const& a,
+  __device__ void store(MixJob const&, Entry const& entry, Weight const& weight, Raw const& a,
                         Raw const& b) const {
-    static_cast<Out*>(job.out)[sample * job.out_pitch + out] =
-        mixing(weight, a, b, [](Raw const& raw, int i) { return raw.at(i); }).at(0);
+    static_cast<Out*>(entry.out)[out] = mixing(weight, a, b).at(0);
   }
 };
 
@@ -467,33 +488,36 @@ struct Element {
 /// over the other's source.
 template <class T>
 struct Twin {
+  using In = T;
+  using Out = T;
   static constexpr int count = 2;
   using Raw = Packed<T, 2>;
 
-  maths::Place place[2];
+  Spot spot[2];
   std::int64_t offset[2];
   Mixing<T, T, 2, false> mixing;
 
   static std::int64_t columns(MixJob const& job) { return job.walk.elements; }
 
-  __device__ Twin(MixJob const& job, std::int64_t column) : mixing(job.affine, 0) {
+  __device__ Twin(MixJob const& job, std::int64_t column) : mixing(job.affine) {
     Walk const& walk = job.walk;
-    place[0] = maths::place_of(walk, column);
-    place[1] = maths::mirrored(walk, place[0]);
-    offset[0] = maths::offset(walk.own, place[0]);
-    offset[1] = maths::offset(walk.own, place[1]);
+    maths::Place const place = maths::place_of(walk, column);
+    maths::Place const image = maths::mirrored(walk, place);
+    spot[0] = Spot(place);
+    spot[1] = Spot(image);
+    offset[0] = maths::offset(walk.own, place);
+    offset[1] = maths::offset(walk.own, image);
   }
 
   /// Else its image's column does it.
-  __device__ bool is_mine() const { return place[0].at[Walk::line] <= place[1].at[Walk::line]; }
+  __device__ bool is_mine() const { return spot[0].at[2] <= spot[1].at[2]; }
 
-  __device__ std::uint32_t inside(MixJob const& job, std::int64_t, Box const& box) const {
-    return std::uint32_t{maths::is_inside(job.walk, box, place[0])} |
-           std::uint32_t{maths::is_inside(job.walk, box, place[1])} << 1;
+  __device__ std::uint32_t inside(MixJob const&, Entry const& entry) const {
+    return std::uint32_t{spot[0].is_in(entry)} | std::uint32_t{spot[1].is_in(entry)} << 1;
   }
 
-  __device__ Raw load_own(MixJob const& job, std::int64_t sample, bool) const {
-    T const* const from = sample_of<T>(job.own, job.own_pitch, sample);
+  __device__ Raw load(void const* sample) const {
+    T const* const from = static_cast<T const*>(sample);
     Raw raw;
     raw.put(0, from[offset[0]]);
     raw.put(1, from[offset[1]]);
@@ -504,11 +528,10 @@ struct Twin {
   }
 
   template <class Weight>
-  __device__ void store(MixJob const& job, std::int64_t sample, Weight const& weight,
-                        Raw const& own, Raw const& partner) const {
-    T* const to = static_cast<T*>(job.out) + sample * job.out_pitch;
-    auto const mixed =
-        mixing(weight, own, partner, [](Raw const& raw, int i) { return raw.at(i); });
+  __device__ void store(MixJob const&, Entry const& entry, Weight const& weight, Raw const& own,
+                        Raw const& partner) const {
+    T* const to = static_cast<T*>(entry.out);
+    auto const mixed = mixing(weight, own, partner);
     to[offset[0]] = mixed.at(0);
     to[offset[1]] = mixed.at(1);
   }

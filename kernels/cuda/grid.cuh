@@ -76,7 +76,7 @@ __host__ __device__ constexpr std::int64_t up(std::int64_t count, std::int64_t u
 
 /// The largest block that wastes at most an eighth of its threads on a sample's last columns.
 inline int block_for(std::int64_t columns) {
-  int block = 256;
+  int block = 128;
   while (block > 32 && up(columns, block) * block - columns > columns / 8) block /= 2;
   return block;
 }
@@ -115,6 +115,11 @@ __device__ inline void let_the_kernel_after_start() {
 }
 
 enum class Start { after_the_kernel_before, beside_the_kernel_before };
+
+/// Of a kernel that waits by itself.
+inline Start start_of(DeviceFacts const& facts) {
+  return facts.major >= 9 ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
+}
 
 /// Reports the launch itself, so that an error which was pending before stays the caller's.
 template <class... Parameters>

@@ -13,117 +13,96 @@
 
 namespace mixfuse::cuda {
 
-inline constexpr int mix_threads = 256;
+inline constexpr int mix_threads = 128;
 inline constexpr int in_place_threads = 128;  // some need more than 128 registers
 inline constexpr int most_parts = 16;         // of a run, in a block
-
-/// A position of the order, as all threads of a block read it.
-struct Entry {
-  std::int32_t sample;
-  Row row;
-  bool ends;  // its partner is the first sample of its cycle
-  bool partner_flip;
-  bool follows;  // its partner is the sample of the next entry
-};
 
 __device__ inline std::int32_t sample_at(MixJob const& job, std::int64_t position) {
   std::int32_t const order = job.order[position];
   return order < 0 ? ~order : order;
 }
 
-__device__ inline Entry entry_at(MixJob const& job, std::int64_t position) {
-  Entry entry;
-  entry.ends = job.order[position] < 0;
-  entry.sample = sample_at(job, position);
-  entry.row = maths::effective(job.rows[entry.sample], entry.sample, job.second);
-  entry.partner_flip = job.flips && !job.second && job.rows[entry.row.partner].flip != 0;
-  entry.follows = job.permutation && !job.second && !entry.ends;
-  return entry;
+template <class T>
+__device__ T const* sample_of(void const* data, std::int64_t pitch, std::int64_t sample) {
+  return static_cast<T const*>(data) + sample * pitch;
 }
 
 template <class Column>
-__device__ Weights<Column::count> weights_of(MixJob const& job, Column const& column,
-                                             Entry const& entry) {
-  return {entry.row.outside, entry.row.inside,
-          job.boxes ? column.inside(job, entry.sample, entry.row.box) : 0};
+__device__ void const* own_of(MixJob const& job, std::int64_t sample) {
+  return sample_of<typename Column::In>(job.own, job.own_pitch, sample);
 }
 
-/// On which side of its box's edge each sample has the column. The masks themselves would take a
-/// register each.
-struct Sides {
-  std::uint32_t inside = 0, at_edge = 0;  // a bit an entry
+template <class Column>
+__device__ void const* partner_of(MixJob const& job, std::int64_t sample) {
+  return sample_of<typename Column::In>(job.partners, job.partners_pitch, sample);
+}
 
-  template <int count>
-  __device__ void put(int k, Weights<count> const& weights) {
-    inside |= std::uint32_t{weights.mask != 0} << k;
-    at_edge |= std::uint32_t{!weights.are_one()} << k;
+template <class Column>
+__device__ void set_entry(Entry& entry, MixJob const& job, std::int64_t position) {
+  std::int32_t const sample = sample_at(job, position);
+  Row const& read = job.rows[sample];
+  Row const row = maths::effective(read, sample, job.second);
+  entry.own = own_of<Column>(job, sample);
+  entry.partner = partner_of<Column>(job, row.partner);
+  entry.out = const_cast<void*>(
+      static_cast<void const*>(sample_of<typename Column::Out>(job.out, job.out_pitch, sample)));
+  entry.outside = row.outside;
+  entry.inside = row.inside;
+  for (int axis = 0; axis < 3; ++axis) {
+    int const of = job.walk.box_axis[Walk::d + axis];
+    entry.lo[axis] = of < 0 ? 0 : read.box.lo[of];
+    entry.hi[axis] = of < 0 ? 2147483647 : read.box.hi[of];
   }
-  /// The weights differ within the column.
-  __device__ bool differ(int k) const { return (at_edge >> k & 1) != 0; }
-  /// The weight, where they do not differ.
-  __device__ float weight(Entry const* entries, int k) const {
-    return (inside >> k & 1) != 0 ? entries[k].row.inside : entries[k].row.outside;
-  }
-  __device__ bool are(Entry const* entries, int k, float one) const {
-    return !differ(k) && weight(entries, k) == one;
-  }
-};
+  entry.flip = row.flip != 0;
+  entry.partner_flip = job.flips && !job.second && job.rows[row.partner].flip != 0;
+  entry.ends = job.order[position] < 0;
+  entry.follows = job.permutation && !job.second && !entry.ends;
+}
 
 /// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
-/// the one before it. All loads that can be known are in flight before the first is used.
-template <class Column, int S>
+/// the one before it. All loads that can be known are in flight before the first is used. A job is
+/// plain if no row has a box or is mirrored.
+template <class Column, int S, bool plain>
 __device__ void mix_segment(MixJob const& job, Column const& column, Entry const* entries,
                             int count) {
   typename Column::Raw raw[S + 1u];
-  Sides sides;
+  std::uint32_t mask[S] = {};
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k >= count) break;
-    sides.put(k, weights_of(job, column, entries[k]));
+    if (!plain && job.boxes) mask[k] = column.inside(job, entries[k]);
   }
   // Where a weight is 1 or 0 the other side is not even read.
   auto const needs = [&](int k, float without) {
-    return !sides.differ(k) && sides.weight(entries, k) != without;
+    if constexpr (plain) return entries[k].outside != without;
+    return !Weights<Column::count>{entries[k].outside, entries[k].inside, mask[k]}.are(without);
   };
   auto const needs_own = [&](int k) { return needs(k, 0.0f); };
   auto const needs_partner = [&](int k) { return needs(k, 1.0f); };
   // First, since the next segment's first load is of the same sample: it comes once from memory.
-  if (count == S && needs_partner(S - 1)) {
-    raw[S] = column.load_partner(job, entries[S - 1].sample, entries[S - 1].row.partner,
-                                 entries[S - 1].partner_flip);
-  }
-#pragma unroll
-  for (int k = 0; k < S; ++k) {
-    if (k < count && (needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1)))) {
-      raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
-    }
-  }
-
+  if (count == S && needs_partner(S - 1)) raw[S] = column.load_partner(job, entries[S - 1]);
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k >= count) break;
-    if (sides.differ(k)) continue;
+    if (plain || needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1))) {
+      raw[k] = column.load_own(job, entries[k]);
+    }
+  }
+#pragma unroll
+  for (int k = 0; k < S; ++k) {
+    if (k >= count) break;
     Entry const& entry = entries[k];
     auto partner = raw[k + 1];
     // The end of a cycle, a plan that is no permutation, or the end of the batch.
     if (k + 1 < S && (!entry.follows || k + 1 == count) && needs_partner(k)) {
-      partner = column.load_partner(job, entry.sample, entry.row.partner, entry.partner_flip);
+      partner = column.load_partner(job, entry);
     }
-    column.store(job, entry.sample, sides.weight(entries, k),
-                 column.turned(raw[k], entry.row.flip != 0),
-                 column.turned(partner, entry.partner_flip));
-  }
-
-  // The edges of boxes are few: their samples are read again, rather than S times in the code
-  // above.
-  for (std::uint32_t at_edges = sides.at_edge; at_edges != 0; at_edges &= at_edges - 1) {
-    Entry const& entry = entries[__ffs(static_cast<int>(at_edges)) - 1];
-    bool const flip = entry.row.flip != 0;
-    auto const own = column.load_own(job, entry.sample, flip);
-    auto const partner =
-        column.load_partner(job, entry.sample, entry.row.partner, entry.partner_flip);
-    column.store(job, entry.sample, weights_of(job, column, entry), column.turned(own, flip),
-                 column.turned(partner, entry.partner_flip));
+    if constexpr (plain) {
+      column.store(job, entry, entry.outside, raw[k], partner);
+    } else {
+      column.store(job, entry, Weights<Column::count>{entry.outside, entry.inside, mask[k]},
+                   column.turned(raw[k], entry.flip), column.turned(partner, entry.partner_flip));
+    }
   }
 }
 
@@ -138,15 +117,16 @@ constexpr unsigned gathered<Pixels<Out>> = 12;
 template <class Column, int loads>
 constexpr int least_blocks() {
   constexpr unsigned held = Column::Raw::words * unsigned{loads} + gathered<Column>;
-  return held <= 28 ? 4 : held <= 40 ? 3 : 2;
+  return held <= 28 ? 8 : held <= 30 ? 7 : held <= 40 ? 6 : 4;
 }
 
 /// Blocks work on (panel, segment of the order, columns of the panel), then on labels.
-template <class Column, int S>
+template <class Column, int S, bool plain>
 __global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
   wait_for_the_kernel_before();
+  let_the_kernel_after_start();
   __shared__ Entry entries[S];
   std::int64_t item = blockIdx.x;
   for (; item < tiling.images; item += gridDim.x) {
@@ -154,12 +134,12 @@ __global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
     std::int64_t const first = tile.segment * S;
     int const count = static_cast<int>(min(std::int64_t{S}, job.samples - first));
     __syncthreads();
-    if (static_cast<int>(threadIdx.x) < count) {
-      entries[threadIdx.x] = entry_at(job, first + threadIdx.x);
+    if (threadIdx.x < unsigned{S}) {  // the last sample again, where a segment is shorter
+      set_entry<Column>(entries[threadIdx.x], job, min(first + threadIdx.x, job.samples - 1));
     }
     __syncthreads();
     std::int64_t const index = tile.column + threadIdx.x;
-    if (index < tile.end) mix_segment<Column, S>(job, Column(job, index), entries, count);
+    if (index < tile.end) mix_segment<Column, S, plain>(job, Column(job, index), entries, count);
   }
   label_tiles(labels, static_cast<unsigned>(item - tiling.images));
 }
@@ -168,18 +148,17 @@ __global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
 /// column through one, and reads `ahead` samples before it writes over them. What it needs of other
 /// parts, it has read before any is written: the sample behind its own, and the first of the cycle
 /// in which it begins. Samples are read as they lie: a Vector never flips, a Twin has both sides.
-template <class Column, int ahead>
+template <class Column, int ahead, bool plain>
 __global__ void __launch_bounds__(in_place_threads, 3)
     mix_in_place_kernel(__grid_constant__ MixJob const job,
                         __grid_constant__ LabelWork const labels, Tiling const tiling,
                         int const parts) {
   wait_for_the_kernel_before();
-  // Entries have initial values, which so many in shared memory cannot have.
-  __shared__ alignas(Entry) unsigned char read[most_parts][ahead + 1][sizeof(Entry)];
+  let_the_kernel_after_start();
+  __shared__ Entry read[2][most_parts][ahead + 1];  // of this chunk and of the next
   __shared__ int cycle_end[most_parts];
   int const width = static_cast<int>(tiling.width), lane = static_cast<int>(threadIdx.x) % width;
   int const part = static_cast<int>(threadIdx.x) / width;
-  Entry* const entries = reinterpret_cast<Entry*>(read[part]);
   std::int64_t item = blockIdx.x;
   for (; item < tiling.images; item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
@@ -203,55 +182,67 @@ __global__ void __launch_bounds__(in_place_threads, 3)
       starts = from == begin || job.order[from - 1] < 0;
       int const ends = cycle_end[part];
       if (works && !starts && ends < to) {
-        first = column.load_own(job, job.rows[sample_at(job, ends)].partner, false);
+        first = column.load(own_of<Column>(job, job.rows[sample_at(job, ends)].partner));
       }
       if (works && from < to && job.order[to - 1] >= 0) {
-        behind = column.load_own(job, sample_at(job, to), false);
+        behind = column.load(own_of<Column>(job, sample_at(job, to)));
       }
     }
+    auto const prepare = [&](std::int64_t done) {
+      Entry* const entries = read[done / ahead % 2][part];
+      for (int k = lane; k <= ahead; k += width) {
+        // One more than the part's, whose sample is the last one's partner.
+        std::int64_t const at = min(from + done + k, min(to, end - 1));
+        set_entry<Column>(entries[k], job, at);
+      }
+    };
+    __syncthreads();
+    if (each > 0) prepare(0);
+    __syncthreads();
     for (std::int64_t done = 0; done < each; done += ahead) {
+      Entry const* const entries = read[done / ahead % 2][part];
       std::int64_t const at = from + done;
-      int const count = static_cast<int>(min(std::int64_t{ahead}, to - at));
-      // One more, whose sample is the last one's partner.
+      int const count = works ? static_cast<int>(min(std::int64_t{ahead}, to - at)) : 0;
       int const known = count <= 0 ? 0 : static_cast<int>(min(std::int64_t{count + 1}, end - at));
-      __syncthreads();
-      for (int k = lane; k < known; k += width) entries[k] = entry_at(job, at + k);
-      __syncthreads();
-      if (!works) continue;
-      Sides sides;
+      std::uint32_t mask[ahead + 1] = {};
+      auto const weights = [&](int k) {
+        float const outside = entries[k].outside, inside = plain ? outside : entries[k].inside;
+        return Weights<Column::count>{outside, inside, mask[k]};
+      };
+      auto const stays = [&](int k) { return weights(k).are(1.0f) && (plain || !entries[k].flip); };
 #pragma unroll
       for (int k = 0; k <= ahead; ++k) {
         if (k >= known) break;
-        sides.put(k, weights_of(job, column, entries[k]));
+        if (!plain && job.boxes) mask[k] = column.inside(job, entries[k]);
         if (k == 0 && done != 0) continue;  // it was the last chunk's last
         // Needed as own, as the partner of the one before, or as that of its cycle's last.
-        bool const stays = sides.are(entries, k, 1.0f) && entries[k].row.flip == 0;
-        bool const as_own = !stays && !sides.are(entries, k, 0.0f);
-        bool const as_partner = k == 0 || entries[k - 1].ends || !sides.are(entries, k - 1, 1.0f);
+        bool const as_own = plain || (!stays(k) && !weights(k).are(0.0f));
+        bool const as_partner = k == 0 || entries[k - 1].ends || !weights(k - 1).are(1.0f);
         if (at + k == to) {
           raw[k] = behind;
         } else if (as_own || as_partner) {
-          raw[k] = column.load_own(job, entries[k].sample, entries[k].row.flip != 0);
+          raw[k] = column.load(entries[k].own);
         }
       }
+      if (done + ahead < each) prepare(done + ahead);
 #pragma unroll
       for (int k = 0; k < ahead; ++k) {
         if (k >= count) break;
         Entry const& entry = entries[k];
         if (starts) first = raw[k];
         starts = entry.ends;
-        if (sides.are(entries, k, 1.0f) && entry.row.flip == 0) continue;  // it stays as it is
+        if (stays(k)) continue;
         auto partner = raw[k + 1];
         if (entry.ends) partner = first;
-        auto const own = column.turned(raw[k], entry.row.flip != 0);
-        partner = column.turned(partner, entry.partner_flip);
-        if (sides.differ(k)) {
-          column.store(job, entry.sample, weights_of(job, column, entry), own, partner);
+        if constexpr (plain) {
+          column.store(job, entry, entry.outside, raw[k], partner);
         } else {
-          column.store(job, entry.sample, sides.weight(entries, k), own, partner);
+          column.store(job, entry, weights(k), column.turned(raw[k], entry.flip),
+                       column.turned(partner, entry.partner_flip));
         }
       }
       raw[0] = raw[ahead];
+      __syncthreads();
     }
   }
   label_tiles(labels, static_cast<unsigned>(item - tiling.images));
@@ -266,37 +257,35 @@ template <class Kernel, class... More>
 cudaError_t launch_tiled(Kernel kernel, DeviceFacts const& facts, Tiling const& tiling, int block,
                          cudaStream_t stream, MixJob const& job, LabelWork const& labels,
                          More... more) {
-  Start const start =
-      facts.major >= 9 ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
-  return launch(start, kernel, shape_for(block, [&](int) { return tiling.items; }), 0, stream, job,
-                labels, tiling, more...);
+  return launch(start_of(facts), kernel, shape_for(block, [&](int) { return tiling.items; }), 0,
+                stream, job, labels, tiling, more...);
 }
 
 /// Segments of S samples, or of fewer: `shorter` in falling order down to 1.
-template <class Column, int S, int... shorter>
+template <class Column, bool plain, int S, int... shorter>
 cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
                         DeviceFacts const& facts) {
   std::int64_t const columns = Column::columns(job);
   int const block = forced_block(block_for(columns));
   std::int64_t const segments = up(job.samples, S);
   if constexpr (sizeof...(shorter) > 0) {
-    // Only where partners follow each other does a segment save reads, and small problems rather
-    // keep every processor busy.
+    // Only where partners follow each other does a segment save reads. Long blocks that are few
+    // leave processors idle at the end.
     int const forced = detail::launch_override().segment;
     bool const too_long = !job.permutation || job.second ||
-                          up(columns, block) * segments < 2 * std::int64_t{facts.processors};
+                          up(columns, block) * segments < 2 * S * std::int64_t{facts.processors};
     if (forced > 0 ? forced < S : too_long) {
-      return mix_columns<Column, shorter...>(job, labels, stream, facts);
+      return mix_columns<Column, plain, shorter...>(job, labels, stream, facts);
     }
   }
   // What a wave of blocks reads stays in L2 until the next segment reads its seam sample again.
   std::int64_t const panel = facts.l2 / (8 * S) / static_cast<int>(sizeof(typename Column::Raw));
   LabelWork const work = work_of(labels, block);
   Tiling const tiling = tiling_for(columns, segments, panel, work.tiling.tiles, block);
-  return launch_tiled(mix_kernel<Column, S>, facts, tiling, block, stream, job, work);
+  return launch_tiled(mix_kernel<Column, S, plain>, facts, tiling, block, stream, job, work);
 }
 
-template <class Column>
+template <class Column, bool plain>
 cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
                                  DeviceFacts const& facts) {
   constexpr int ahead = 8;
@@ -307,21 +296,22 @@ cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cuda
     parts = std::min(forced, most);
     width = most / parts;
   } else {
-    // As many threads as a processor holds, but parts that are worth the two more samples which
-    // each reads, and lines of 128 bytes.
-    std::int64_t const wanted = std::int64_t{facts.processors} * 3 * in_place_threads;
+    // As many blocks as processors hold at once: of a few more, most would wait for the last. But
+    // parts that are worth the two more samples which each reads, and lines of 128 bytes.
+    std::int64_t const held = std::int64_t{facts.processors} * 3;
     std::int64_t const longest = std::min(std::max(job.runs.first, job.runs.size), job.samples);
-    while (parts < most_parts && columns * runs * parts < wanted && 2 * parts * ahead <= longest) {
-      if (2 * width * parts > most && width <= 8) break;
-      if (2 * width * parts > most) width /= 2;
+    while (parts < most_parts && 2 * parts * ahead <= longest) {
+      int const narrower = std::min(width, most / (2 * parts));
+      if (narrower < 8 || up(columns, narrower) * runs > held) break;
+      width = narrower;
       parts *= 2;
     }
   }
   int const block = width * parts;
   LabelWork const work = work_of(labels, block);
   Tiling const tiling = tiling_for(columns, runs, columns, work.tiling.tiles, width);
-  return launch_tiled(mix_in_place_kernel<Column, ahead>, facts, tiling, block, stream, job, work,
-                      parts);
+  return launch_tiled(mix_in_place_kernel<Column, ahead, plain>, facts, tiling, block, stream, job,
+                      work, parts);
 }
 
 /// Images of one dtype, to all that are made of it. A file instantiates one or two: nvcc takes
@@ -335,22 +325,25 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t st
     using Out = typename decltype(out)::type;
     if constexpr (std::is_same_v<typename decltype(in)::type, In>) {
       if (Vector<In, Out>::fits(images)) {
-        code = mix_columns<Vector<In, Out>, 8, 4, 2, 1>(images, labels, stream, facts);
+        code = images.boxes || images.flips
+                   ? mix_columns<Vector<In, Out>, false, 8, 4, 2, 1>(images, labels, stream, facts)
+                   : mix_columns<Vector<In, Out>, true, 8, 4, 2, 1>(images, labels, stream, facts);
         return;
       }
       if constexpr (std::is_same_v<In, std::uint8_t>) {
         if (Pixels<Out>::fits(images)) {
-          code = mix_columns<Pixels<Out>, 4>(images, labels, stream, facts);
+          code = mix_columns < Pixels<Out>, false,
+          sizeof(Out) < 4 ? 2 : 4 > (images, labels, stream, facts);
           return;
         }
       }
       if constexpr (std::is_same_v<In, Out> && sizeof(In) <= 2) {
         if (Shifted<In>::fits(images)) {
-          code = mix_columns<Shifted<In>, 1>(images, labels, stream, facts);
+          code = mix_columns<Shifted<In>, false, 1>(images, labels, stream, facts);
           return;
         }
       }
-      code = mix_columns<Element<In, Out>, 4>(images, labels, stream, facts);
+      code = mix_columns<Element<In, Out>, false, 4>(images, labels, stream, facts);
     }
   });
   return code;
@@ -361,9 +354,11 @@ cudaError_t mix_in_place_of(MixJob const& images, LabelJob const* labels, cudaSt
   DeviceFacts facts;
   if (cudaError_t const code = ask(facts)) return code;
   using Dense = Vector<T, T, false>;
-  return Dense::fits(images) && !images.flips
-             ? mix_columns_in_place<Dense>(images, labels, stream, facts)
-             : mix_columns_in_place<Twin<T>>(images, labels, stream, facts);
+  if (!Dense::fits(images) || images.flips) {
+    return mix_columns_in_place<Twin<T>, false>(images, labels, stream, facts);
+  }
+  return images.boxes ? mix_columns_in_place<Dense, false>(images, labels, stream, facts)
+                      : mix_columns_in_place<Dense, true>(images, labels, stream, facts);
 }
 
 }  // namespace mixfuse::cuda

@@ -66,6 +66,23 @@ struct Packed {
     }
   }
 
+  /// To compute with. What a NaN looks like is lost.
+  __device__ maths::Real<T> wide(int i) const {
+    if constexpr (std::is_same_v<T, std::uint8_t>) {
+      // 2^23 + x in one instruction: GPUs convert integers at a quarter of the rate.
+      auto const selector = 0x7440u | static_cast<unsigned>(i % 4);
+      return maths::float_of(__byte_perm(word[i / 4], 0x4b000000, selector)) - 0x1p23f;
+    } else if constexpr (std::is_same_v<T, maths::F16>) {
+      float wide;
+      asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(at(i).bits));
+      return wide;
+    } else if constexpr (std::is_same_v<T, maths::Bf16>) {
+      return maths::float_of(i % 2 == 0 ? word[i / 2] << 16 : word[i / 2] & 0xffff0000);
+    } else {
+      return maths::widen(at(i));
+    }
+  }
+
   /// Sets an element that is still zero.
   __device__ void put(int i, T value) {
     if constexpr (sizeof(T) == 1) {
@@ -80,18 +97,32 @@ struct Packed {
     }
   }
 
+  /// Sets byte i to byte j of a word.
+  __device__ void put_byte(int i, std::uint32_t from, int j) {
+    unsigned const digit = static_cast<unsigned>(i) % 4 * 4, taken = 4 + static_cast<unsigned>(j);
+    word[i / 4] = __byte_perm(word[i / 4], from, (0x3210u & ~(0xfu << digit)) | taken << digit);
+  }
+
   /// Drops the first words.
   __device__ void shift(unsigned dropped) {
 #pragma unroll
     for (unsigned i = 0; i < words; ++i) word[i] = i + dropped < words ? word[i + dropped] : 0;
   }
 
-  /// Drops as many words as `last` has and puts these behind the rest.
-  template <int fewer>
-  __device__ void append(Packed<T, fewer> const& last) {
-    shift(last.words);
+  /// Becomes `other` where `mask`, a bit an element, is set.
+  __device__ void take(std::uint32_t mask, Packed const& other) {
 #pragma unroll
-    for (unsigned i = 0; i < last.words; ++i) word[words - last.words + i] = last.word[i];
+    for (unsigned i = 0; i < words; ++i) {
+      std::uint32_t bits;
+      if constexpr (sizeof(T) == 1) {
+        bits = ((mask >> 4 * i & 0xf) * 0x204081 & 0x01010101) * 0xff;
+      } else if constexpr (sizeof(T) == 2) {
+        bits = ((mask >> 2 * i & 3) * 0x8001 & 0x00010001) * 0xffff;
+      } else {
+        bits = 0 - (mask >> i / (sizeof(T) / 4) & 1);
+      }
+      word[i] = (other.word[i] & bits) | (word[i] & ~bits);
+    }
   }
 
   /// Pixels of `grain` elements in reversed order.
@@ -100,10 +131,63 @@ struct Packed {
     Packed result;
 #pragma unroll
     for (int i = 0; i < count; ++i) {
-      result.put((count / grain - 1 - i / grain) * grain + i % grain, at(i));
+      int const to = (count / grain - 1 - i / grain) * grain + i % grain;
+      if constexpr (sizeof(T) == 1) {
+        result.put_byte(to, word[i / 4], i % 4);
+      } else {
+        result.put(to, at(i));
+      }
     }
     return result;
   }
 };
+
+/// Two results of arithmetic, the first in the low half: none is a NaN.
+template <class T>
+__device__ std::uint32_t rounded_pair(float low, float high) {
+#if __CUDA_ARCH__ >= 800
+  std::uint32_t pair;
+  if constexpr (std::is_same_v<T, maths::Bf16>) {
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  } else {
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  }
+  return pair;
+#else
+  return std::uint32_t{maths::narrow<T>(low).bits} | std::uint32_t{maths::narrow<T>(high).bits}
+                                                         << 16;
+#endif
+}
+
+/// Each rounded once: by of_nan(x) if there is a NaN, else, to the same bits, by instructions that
+/// take two. Bytes are made of what lies between 0 and 255.
+template <class Out, int count, class Real, class OfNan>
+__device__ Packed<Out, count> rounded(Real const* x, OfNan const& of_nan) {
+  Packed<Out, count> out;
+  bool has_nan = false;
+  if constexpr (sizeof(Out) > 1) {
+#pragma unroll
+    for (int i = 0; i < count; i += 2) {
+      Real const& next = x[i + 1 < count ? i + 1 : i];
+      has_nan |= (x[i] != x[i]) | (next != next);  // one instruction for two
+    }
+  }
+  if (has_nan) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) out.put(i, of_nan(x[i]));
+    return out;
+  }
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    if constexpr (sizeof(Out) == 1) {
+      out.put_byte(i, maths::bits_of(x[i] + 0x1.8p23f), 0);  // as nearest_byte
+    } else if constexpr (sizeof(Out) == 2 && count % 2 == 0) {
+      if (i % 2 == 0) out.word[i / 2] = rounded_pair<Out>(x[i], x[i + 1]);
+    } else {
+      out.put(i, maths::narrow<Out>(x[i]));
+    }
+  }
+  return out;
+}
 
 }  // namespace mixfuse::cuda

@@ -43,7 +43,6 @@ __device__ Drawing settle(PlanJob const& job, Policy* made) {
   bool const first_thread = threadIdx.x == 0;
   Draw const draw = read_draw(job);
   Drawing from = maths::live_drawing(job, draw);
-  if (blockIdx.x == 0 && first_thread && job.samples > 0) job.header->step = from.draw.step;
   if (job.live == nullptr) return from;
 
   if (maths::schedules_policies(job)) {
@@ -71,6 +70,10 @@ __device__ Drawing settle(PlanJob const& job, Policy* made) {
   return from;
 }
 
+__device__ void write_step(Drawing const& from) {
+  if (blockIdx.x == 0 && threadIdx.x == 0) from.job.header->step = from.draw.step;
+}
+
 /// All but the partner, which another block may be writing.
 __device__ void write_draws(Row& to, Row const& row) {
   to.outside = row.outside;
@@ -93,70 +96,21 @@ struct Word {
   __device__ std::int32_t operator[](std::int32_t k) const { return start + samples[k]; }
 };
 
-/// The least of this and the lanes before.
-__device__ std::int32_t running_least(std::int32_t value) {
-  int const lane = static_cast<int>(threadIdx.x) % warp;
-  for (int reach = 1; reach < warp; reach *= 2) {
-    std::int32_t const before = __shfl_up_sync(all_lanes, value, reach);
-    if (lane >= reach && before < value) value = before;
-  }
-  return value;
-}
-
-/// The running minimum of n entries, by runs of a warp's width: inside each, and up to its end.
-struct Least {
-  std::int32_t* inside;
-  std::int32_t* through;
-
-  __device__ void scan(Word const& word, std::int32_t n) const {
-    constexpr std::int32_t none = 2147483647;
-    auto const thread = static_cast<std::int32_t>(threadIdx.x);
-    auto const count = static_cast<std::int32_t>(blockDim.x);
-    bool const last_lane = thread % warp == warp - 1;
-    for (std::int32_t base = 0; base < n; base += count) {
-      std::int32_t const k = base + thread;
-      std::int32_t const least = running_least(k < n ? word[k] : none);
-      if (k < n) inside[k] = least;
-      if (last_lane) through[k / warp] = least;
-    }
-    __syncthreads();
-    std::int32_t const runs = (n + warp - 1) / warp;
-    std::int32_t before = none;
-    for (std::int32_t base = 0; thread < warp && base < runs; base += warp) {
-      std::int32_t const k = base + thread;
-      std::int32_t const least = min(before, running_least(k < runs ? through[k] : none));
-      if (k < runs) through[k] = least;
-      before = __shfl_sync(all_lanes, least, warp - 1);
-    }
-    __syncthreads();
-  }
-
-  __device__ std::int32_t operator[](std::int32_t k) const {
-    return k < warp ? inside[k] : min(inside[k], through[k / warp - 1]);
-  }
-};
-
-/// Keys, sort, cut: the partners and the order of a group, in shared memory for `padded` entries.
+/// Keys, sort, cut: the partners and the order of a group, in shared memory for `capacity` entries.
 __device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_t* memory,
-                           std::int32_t padded) {
+                           std::int32_t capacity) {
   PlanJob const& job = from.job;
-  auto* const samples = reinterpret_cast<std::uint16_t*>(memory + padded);
-  auto const thread = static_cast<std::int32_t>(threadIdx.x);
-  auto const count = static_cast<std::int32_t>(blockDim.x);
-  for (std::int32_t k = thread; k < padded; k += count) {
-    bool const here = k < group.size;  // the others come last
-    memory[k] = here ? maths::keyed(from, group.start + k).key : ~std::uint64_t{0};
-    samples[k] = static_cast<std::uint16_t>(here ? k : 0xffff);
-  }
-  __syncthreads();
-  Sort{memory, samples, padded}();
+  Sort const sort(memory, capacity);
+  sort([&](std::int32_t k) { return maths::keyed(from, group.start + k).key; }, group.size);
 
-  Word const word{samples, group.start};
+  Word const word{sort.samples, group.start};
   auto* const inside = reinterpret_cast<std::int32_t*>(memory);  // the keys have done their work
-  Least const least{inside, inside + padded};
+  Running<Least> const least{inside, inside + capacity};
   bool const cut = job.pairing == Pairing::permutation;
-  if (cut) least.scan(word, group.size);
-  for (std::int32_t k = thread; k < group.size; k += count) {
+  if (cut) least.scan([&](std::int32_t k) { return word[k]; }, group.size);
+  wait_for_the_kernel_before();
+  for (std::int32_t k = static_cast<std::int32_t>(threadIdx.x); k < group.size;
+       k += static_cast<std::int32_t>(blockDim.x)) {
     write_link(from, maths::link_in_word(job.pairing, word, k, group.size, cut ? least[k] : 0),
                group.start + k);
   }
@@ -167,31 +121,36 @@ __host__ __device__ std::int64_t blocks_of(std::int64_t samples, std::int64_t bl
   return (samples + block - 1) / block;
 }
 
+/// Rows of a block that draws: a warp for each of its schedulers is done soonest.
+constexpr int rows_drawn = 128;
+
 /// Blocks that each pair a group by sorting it, beside blocks that draw a row a thread. Where a
-/// row's draw depends on its partner, the block that found the partner goes on to draw it.
+/// row's draw depends on its partner, the block that found the partner goes on to draw it. It may
+/// start while the kernel before still runs, and waits for it before it reads or writes memory.
 __global__ void __launch_bounds__(threads)
-    plan_kernel(__grid_constant__ PlanJob const job, std::int32_t const padded) {
+    plan_kernel(__grid_constant__ PlanJob const job, std::int32_t const capacity) {
   let_the_kernel_after_start();
+  if (job.live != nullptr || job.given != nullptr) wait_for_the_kernel_before();
   extern __shared__ std::uint64_t memory[];
   __shared__ Policy made[max_policies];
   Drawing const from = settle(job, made);
-  if (job.samples == 0) return;
 
   bool const sorted = maths::needs_sort(job.pairing);
   bool const by_pair = job.granularity == Granularity::pair;
-  std::int64_t const groups = sorted ? maths::group_count(from) : 0;
-  std::int64_t const items = groups + (sorted && by_pair ? 0 : blocks_of(job.samples, blockDim.x));
+  std::int64_t const groups = sorted && job.samples > 0 ? maths::group_count(from) : 0;
+  std::int64_t const drawn = min(static_cast<int>(blockDim.x), rows_drawn);
+  std::int64_t const items = groups + (sorted && by_pair ? 0 : blocks_of(job.samples, drawn));
   for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) {
     std::int64_t begin, end;
     if (item < groups) {
       maths::Group const group = maths::group_at(from, item);
-      pair_group(from, group, memory, padded);
+      pair_group(from, group, memory, capacity);
       if (!by_pair) continue;
       begin = group.start;
       end = begin + group.size;
     } else {
-      begin = (item - groups) * blockDim.x;
-      end = min(begin + blockDim.x, std::int64_t{job.samples});
+      begin = (item - groups) * drawn;
+      end = min(begin + drawn, std::int64_t{job.samples});
     }
     for (std::int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
       auto const at = static_cast<std::int32_t>(i);
@@ -199,14 +158,20 @@ __global__ void __launch_bounds__(threads)
       if (!sorted) {
         maths::Group const group = maths::group_at(from, maths::group_of(from, at));
         link = maths::unsorted_link(from, group, at - group.start);
+      }
+      Row const row = maths::draw_row(from, link.sample, link.partner);
+      wait_for_the_kernel_before();
+      if (!sorted) {
         if (link.partner < 0) {  // given
           raise(job.header, from.draw.step, maths::error_mark(ErrorWord::Code::partner, at));
         }
         write_link(from, link, at);
       }
-      write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
+      write_draws(job.rows[link.sample], row);
     }
   }
+  wait_for_the_kernel_before();
+  if (job.samples > 0) write_step(from);
 }
 
 /// A running minimum that starts anew in each group, since later groups are always smaller.
@@ -267,6 +232,7 @@ __global__ void __launch_bounds__(threads)
     write_link(from, link, at);
     write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
   }
+  write_step(from);
 }
 
 std::size_t aligned(std::size_t size) { return (size + 255) / 256 * 256; }
@@ -336,14 +302,18 @@ int plan(PlanJob const& job, CUstream_st* stream) {
   std::int64_t const largest =
       job.group == 0 ? job.samples : std::min<std::int64_t>(job.group, job.samples);
   if (sorted && largest > block_sort_limit) return plan_device_wide(job, stream);
-  std::int32_t padded = 2 * warp;
-  while (sorted && padded < largest) padded *= 2;
-  Shape const shape = shape_for(sorted ? std::min(padded / 2, threads) : 128, [&](int block) {
-    return (sorted ? groups_to_sort(job) : 0) + blocks_of(job.samples, block);
+  auto const capacity = static_cast<std::int32_t>(sorted ? largest : 0);
+  int const block =
+      sorted ? std::clamp<int>(static_cast<int>(blocks_of(largest, warp)) * warp, 64, threads)
+             : rows_drawn;
+  Shape const shape = shape_for(block, [&](int forced) {
+    return (sorted ? groups_to_sort(job) : 0) +
+           blocks_of(job.samples, std::min(forced, rows_drawn));
   });
-  std::size_t const shared =
-      static_cast<std::size_t>(padded) * (sizeof(std::uint64_t) + sizeof(std::uint16_t));
-  return launch(plan_kernel, shape, shared, stream, job, padded);
+  DeviceFacts facts;
+  if (int const code = ask(facts)) return code;
+  return launch(start_of(facts), plan_kernel, shape, sorted ? Sort::bytes(capacity) : 0, stream,
+                job, capacity);
 }
 
 int set_draw(PlanHeader* header, Draw draw, CUstream_st* stream) {

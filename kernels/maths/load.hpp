@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/job.hpp"
 #include "kernels/maths/blend.hpp"
@@ -59,7 +60,11 @@ MIXFUSE_HD inline std::int64_t channel_of(Place const& place) {
 template <class R>
 MIXFUSE_HD inline Map<R> map_of(Affine const& affine, std::int64_t channel) {
   std::int64_t const at = affine.channels == 1 ? 0 : channel;
-  return {static_cast<R>(affine.scale[at]), static_cast<R>(affine.shift[at])};
+  if constexpr (std::is_same_v<R, double>) {
+    return {affine.scale[at], affine.shift[at]};
+  } else {
+    return {affine.scale_f32[at], affine.shift_f32[at]};
+  }
 }
 
 /// A row as it is read: a sample that is its own partner is copied.

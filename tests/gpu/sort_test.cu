@@ -38,18 +38,14 @@ std::vector<std::int32_t> in_order(Key key, std::int32_t count) {
   return samples;
 }
 
-__global__ void sort(std::uint64_t* keys, std::uint16_t* samples, std::int32_t padded) {
-  extern __shared__ std::uint64_t shared_keys[];
-  auto* const shared_samples = reinterpret_cast<std::uint16_t*>(shared_keys + padded);
-  auto const thread = static_cast<std::int32_t>(threadIdx.x);
-  for (std::int32_t k = thread; k < padded; k += static_cast<std::int32_t>(blockDim.x)) {
-    shared_keys[k] = keys[k];
-    shared_samples[k] = samples[k];
-  }
-  __syncthreads();
-  Sort{shared_keys, shared_samples, padded}();
-  for (std::int32_t k = thread; k < padded; k += static_cast<std::int32_t>(blockDim.x)) {
-    samples[k] = shared_samples[k];
+__global__ void sort(std::uint64_t const* keys, std::uint16_t* samples, std::int32_t capacity,
+                     std::int32_t count) {
+  extern __shared__ std::uint64_t memory[];
+  Sort const in_block(memory, capacity);
+  in_block([&](std::int32_t sample) { return keys[sample]; }, count);
+  for (auto k = static_cast<std::int32_t>(threadIdx.x); k < count;
+       k += static_cast<std::int32_t>(blockDim.x)) {
+    samples[k] = in_block.samples[k];
   }
 }
 
@@ -59,28 +55,20 @@ TEST_F(SortInBlock, PutsTiedKeysInTheOrderOfTheirSamples) {
   test::Place const place = test::here();
   for (Key const key : keys_tested) {
     for (std::int32_t const count : {1, 40, 64, 65, 300}) {
-      std::int32_t padded = 64;
-      while (padded < count) padded *= 2;
-      auto const size = static_cast<std::size_t>(padded);
-      std::vector<std::uint64_t> keys(size, ~std::uint64_t{0});
-      std::vector<std::uint16_t> samples(size, 0xffff);
-      for (std::int32_t i = 0; i < count; ++i) {
-        // They lie the other way round.
-        auto const at = static_cast<std::size_t>(count - 1 - i);
-        keys[at] = key(i);
-        samples[at] = static_cast<std::uint16_t>(i);
-      }
+      std::vector<std::uint64_t> keys;
+      for (std::int32_t i = 0; i < count; ++i) keys.push_back(key(i));
       Values<std::uint64_t> device_keys(place, keys);
-      Values<std::uint16_t> device_samples(place, samples);
-      for (unsigned const block : {32u, static_cast<unsigned>(padded) / 2}) {
-        device_samples.set(samples);
-        sort<<<1, block, size * 10, place.queue.stream()>>>(device_keys.data(),
-                                                            device_samples.data(), padded);
-        ASSERT_EQ(cudaGetLastError(), cudaSuccess);
-        auto const sorted = device_samples.get();
-        auto const expected = in_order(key, count);
-        EXPECT_TRUE(std::equal(expected.begin(), expected.end(), sorted.begin()))
-            << count << " samples, block of " << block << ", keys as of " << key(0);
+      Values<std::uint16_t> device_samples(place, std::vector<std::uint16_t>(keys.size()));
+      for (std::int32_t const capacity : {count, 301}) {
+        for (unsigned const block : {32u, 96u, 512u}) {
+          sort<<<1, block, Sort::bytes(capacity), place.queue.stream()>>>(
+              device_keys.data(), device_samples.data(), capacity, count);
+          ASSERT_EQ(cudaGetLastError(), cudaSuccess);
+          auto const sorted = device_samples.get();
+          auto const expected = in_order(key, count);
+          EXPECT_TRUE(std::equal(expected.begin(), expected.end(), sorted.begin()))
+              << count << " samples, block of " << block << ", keys as of " << key(0);
+        }
       }
     }
   }

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
 #include "tests/support/values.hpp"
@@ -179,6 +180,7 @@ INSTANTIATE_TEST_SUITE_P(Modes, Capture,
                                          cudaStreamCaptureModeRelaxed));
 
 TEST_F(Streams, ADestroyedStreamIsACudaErrorWithItsCode) {
+  if (!calls::counted()) GTEST_SKIP() << "a real driver crashes when it is handed such a stream";
   cudaStream_t gone = nullptr;
   ASSERT_EQ(cudaStreamCreate(&gone), cudaSuccess);
   ASSERT_EQ(cudaStreamDestroy(gone), cudaSuccess);
