@@ -443,11 +443,12 @@ def triton(data):
     block = 2048
     grid = (-(-data.elements // block), data.samples)
     draw = torch_draw(data)
-    fixed = draw()
+    fixed = [drawn.contiguous() for drawn in draw()]
 
     def launch(i, partner, weight):
-        kernel[grid](data.x[i], data.out[i], partner, weight, data.elements, block=block,
-                     num_warps=8)
+        # Beta's samples are a column of Dirichlet's.
+        kernel[grid](data.x[i], data.out[i], partner, weight.contiguous(), data.elements,
+                     block=block, num_warps=8)
         return data.out[i]
 
     def check():

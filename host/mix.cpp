@@ -9,6 +9,7 @@
 #include "host/label.hpp"
 #include "host/plan.hpp"
 #include "host/tensor.hpp"
+#include "kernels/cpu/threads.hpp"
 #include "kernels/dtypes.hpp"
 
 namespace mixfuse {
@@ -49,6 +50,7 @@ MixJob job_of(TensorView const& out, ConstTensorView const& own, ConstTensorView
 Affine affine_of(Normalise const& normalise, TensorView const& out, ConstTensorView const& images) {
   Affine affine{};
   if (normalise.channels == 0) return affine;
+  cpu::FloatMode const mode;  // whatever the caller's is
   std::int64_t const channels = channels_of(images);
   require(normalise.channels > 0 && normalise.channels <= max_channels &&
               (normalise.channels == 1 || normalise.channels == channels),

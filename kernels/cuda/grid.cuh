@@ -22,6 +22,8 @@ inline int forced_block(int block) {
   return forced > 0 ? std::min(forced, block) : block;
 }
 
+inline constexpr int block_threads = 128;  // at most, of kernels that mix
+
 /// `block` threads, and as many blocks as items(block) pieces of work; loops over the grid do what
 /// a grid cannot hold.
 template <class Items>
@@ -35,7 +37,16 @@ Shape shape_for(int block, Items const& items) {
 
 /// What the current device is like.
 struct DeviceFacts {
-  int processors = 1, l2 = 0, major = 0;
+  int processors = 1, l2 = 0, major = 0, minor = 0;
+
+  /// Whether the code that runs there has wait_for_the_kernel_before: the newest that is not newer
+  /// than the device, which may be PTX of an older one.
+  [[nodiscard]] bool kernels_wait() const {
+    for (int const compiled : {__CUDA_ARCH_LIST__}) {
+      if (compiled >= 900 && compiled <= 100 * major + 10 * minor) return true;
+    }
+    return false;
+  }
 };
 
 inline cudaError_t ask(DeviceFacts& facts) {
@@ -47,6 +58,7 @@ inline cudaError_t ask(DeviceFacts& facts) {
   get(facts.processors, cudaDevAttrMultiProcessorCount);
   get(facts.l2, cudaDevAttrL2CacheSize);
   get(facts.major, cudaDevAttrComputeCapabilityMajor);
+  get(facts.minor, cudaDevAttrComputeCapabilityMinor);
   return code;
 }
 
@@ -76,7 +88,7 @@ __host__ __device__ constexpr std::int64_t up(std::int64_t count, std::int64_t u
 
 /// The largest block that wastes at most an eighth of its threads on a sample's last columns.
 inline int block_for(std::int64_t columns) {
-  int block = 128;
+  int block = block_threads;
   while (block > 32 && up(columns, block) * block - columns > columns / 8) block /= 2;
   return block;
 }
@@ -93,13 +105,14 @@ inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64
   tiling.width = width;
   tiling.blocks = std::max<std::int64_t>(1, up(all, panels));
   tiling.panel = tiling.blocks * width;
-  tiling.segments = segments;
+  tiling.segments = std::max<std::int64_t>(1, segments);  // divided by even where there is nothing
   tiling.images = columns == 0 ? 0 : up(columns, tiling.panel) * segments * tiling.blocks;
   tiling.items = tiling.images + labels;
   return tiling;
 }
 
-/// Blocks of a kernel that the launch allows to start early wait here before they read anything.
+/// Blocks of a kernel that the launch allows to start early wait here for the whole of the kernel
+/// before, and what it wrote, before they read or write memory.
 __device__ inline void wait_for_the_kernel_before() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
@@ -107,7 +120,8 @@ __device__ inline void wait_for_the_kernel_before() {
 }
 
 /// All blocks have begun: the next kernel's may take their places and wait, if its launch allows
-/// it.
+/// it. That one waits for this kernel alone, so every block that says this must wait too, before it
+/// ends: else the next could overtake what this one was to wait for.
 __device__ inline void let_the_kernel_after_start() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -118,7 +132,7 @@ enum class Start { after_the_kernel_before, beside_the_kernel_before };
 
 /// Of a kernel that waits by itself.
 inline Start start_of(DeviceFacts const& facts) {
-  return facts.major >= 9 ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
+  return facts.kernels_wait() ? Start::beside_the_kernel_before : Start::after_the_kernel_before;
 }
 
 /// Reports the launch itself, so that an error which was pending before stays the caller's.

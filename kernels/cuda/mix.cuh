@@ -13,9 +13,7 @@
 
 namespace mixfuse::cuda {
 
-inline constexpr int mix_threads = 128;
-inline constexpr int in_place_threads = 128;  // some need more than 128 registers
-inline constexpr int most_parts = 16;         // of a run, in a block
+inline constexpr int most_parts = 16;  // of a run, in a block
 
 __device__ inline std::int32_t sample_at(MixJob const& job, std::int64_t position) {
   std::int32_t const order = job.order[position];
@@ -40,8 +38,8 @@ __device__ void const* partner_of(MixJob const& job, std::int64_t sample) {
 template <class Column>
 __device__ void set_entry(Entry& entry, MixJob const& job, std::int64_t position) {
   std::int32_t const sample = sample_at(job, position);
-  Row const& read = job.rows[sample];
-  Row const row = maths::effective(read, sample, job.second);
+  Row const& stored = job.rows[sample];
+  Row const row = maths::effective(stored, sample, job.second);
   entry.own = own_of<Column>(job, sample);
   entry.partner = partner_of<Column>(job, row.partner);
   entry.out = const_cast<void*>(
@@ -50,8 +48,8 @@ __device__ void set_entry(Entry& entry, MixJob const& job, std::int64_t position
   entry.inside = row.inside;
   for (int axis = 0; axis < 3; ++axis) {
     int const of = job.walk.box_axis[Walk::d + axis];
-    entry.lo[axis] = of < 0 ? 0 : read.box.lo[of];
-    entry.hi[axis] = of < 0 ? 2147483647 : read.box.hi[of];
+    entry.lo[axis] = of < 0 ? 0 : stored.box.lo[of];
+    entry.hi[axis] = of < 0 ? 2147483647 : stored.box.hi[of];
   }
   entry.flip = row.flip != 0;
   entry.partner_flip = job.flips && !job.second && job.rows[row.partner].flip != 0;
@@ -72,7 +70,7 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
     if (k >= count) break;
     if (!plain && job.boxes) mask[k] = column.inside(job, entries[k]);
   }
-  // Where a weight is 1 or 0 the other side is not even read.
+  // Where a weight is 1 or 0 the other side is not even read, unless it is a partner anyway.
   auto const needs = [&](int k, float without) {
     if constexpr (plain) return entries[k].outside != without;
     return !Weights<Column::count>{entries[k].outside, entries[k].inside, mask[k]}.are(without);
@@ -84,7 +82,8 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k >= count) break;
-    if (plain || needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1))) {
+    if ((plain && S > 1) || needs_own(k) ||
+        (k > 0 && entries[k - 1].follows && needs_partner(k - 1))) {
       raw[k] = column.load_own(job, entries[k]);
     }
   }
@@ -122,15 +121,15 @@ constexpr int least_blocks() {
 
 /// Blocks work on (panel, segment of the order, columns of the panel), then on labels.
 template <class Column, int S, bool plain>
-__global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
+__global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
-  wait_for_the_kernel_before();
   let_the_kernel_after_start();
   __shared__ Entry entries[S];
   std::int64_t item = blockIdx.x;
-  for (; item < tiling.images; item += gridDim.x) {
-    Tile const tile = tile_at(tiling, item);
+  Tile tile = tile_at(tiling, item);
+  wait_for_the_kernel_before();
+  for (; item < tiling.images; item += gridDim.x, tile = tile_at(tiling, item)) {
     std::int64_t const first = tile.segment * S;
     int const count = static_cast<int>(min(std::int64_t{S}, job.samples - first));
     __syncthreads();
@@ -149,13 +148,13 @@ __global__ void __launch_bounds__(mix_threads, (least_blocks<Column, S + 1>()))
 /// parts, it has read before any is written: the sample behind its own, and the first of the cycle
 /// in which it begins. Samples are read as they lie: a Vector never flips, a Twin has both sides.
 template <class Column, int ahead, bool plain>
-__global__ void __launch_bounds__(in_place_threads, 3)
+__global__ void __launch_bounds__(block_threads, 3)
     mix_in_place_kernel(__grid_constant__ MixJob const job,
                         __grid_constant__ LabelWork const labels, Tiling const tiling,
                         int const parts) {
-  wait_for_the_kernel_before();
   let_the_kernel_after_start();
-  __shared__ Entry read[2][most_parts][ahead + 1];  // of this chunk and of the next
+  wait_for_the_kernel_before();
+  __shared__ Entry chunks[2][most_parts][ahead + 1];  // of this chunk and of the next
   __shared__ int cycle_end[most_parts];
   int const width = static_cast<int>(tiling.width), lane = static_cast<int>(threadIdx.x) % width;
   int const part = static_cast<int>(threadIdx.x) / width;
@@ -189,7 +188,7 @@ __global__ void __launch_bounds__(in_place_threads, 3)
       }
     }
     auto const prepare = [&](std::int64_t done) {
-      Entry* const entries = read[done / ahead % 2][part];
+      Entry* const entries = chunks[done / ahead % 2][part];
       for (int k = lane; k <= ahead; k += width) {
         // One more than the part's, whose sample is the last one's partner.
         std::int64_t const at = min(from + done + k, min(to, end - 1));
@@ -200,7 +199,7 @@ __global__ void __launch_bounds__(in_place_threads, 3)
     if (each > 0) prepare(0);
     __syncthreads();
     for (std::int64_t done = 0; done < each; done += ahead) {
-      Entry const* const entries = read[done / ahead % 2][part];
+      Entry const* const entries = chunks[done / ahead % 2][part];
       std::int64_t const at = from + done;
       int const count = works ? static_cast<int>(min(std::int64_t{ahead}, to - at)) : 0;
       int const known = count <= 0 ? 0 : static_cast<int>(min(std::int64_t{count + 1}, end - at));
@@ -290,7 +289,7 @@ cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cuda
                                  DeviceFacts const& facts) {
   constexpr int ahead = 8;
   std::int64_t const columns = Column::columns(job), runs = job.runs.count(job.samples);
-  int const most = forced_block(in_place_threads);
+  int const most = forced_block(block_threads);
   int width = std::min(block_for(columns), most), parts = 1;
   if (int const forced = detail::launch_override().parts) {
     parts = std::min(forced, most);
@@ -332,8 +331,9 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t st
       }
       if constexpr (std::is_same_v<In, std::uint8_t>) {
         if (Pixels<Out>::fits(images)) {
-          code = mix_columns < Pixels<Out>, false,
-          sizeof(Out) < 4 ? 2 : 4 > (images, labels, stream, facts);
+          // Of the narrower ones more are put together, in more registers.
+          constexpr int S = sizeof(Out) < 4 ? 2 : 4;
+          code = mix_columns<Pixels<Out>, false, S>(images, labels, stream, facts);
           return;
         }
       }

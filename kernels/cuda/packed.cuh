@@ -142,7 +142,7 @@ struct Packed {
   }
 };
 
-/// Two results of arithmetic, the first in the low half: none is a NaN.
+/// Two rounded numbers, the first in the low half: none is a NaN.
 template <class T>
 __device__ std::uint32_t rounded_pair(float low, float high) {
 #if __CUDA_ARCH__ >= 800

@@ -26,7 +26,7 @@ namespace {
 
 using maths::Drawing;
 
-/// Largest group that one block sorts: 40 KiB of shared memory.
+/// Largest group that one block sorts: with the policies, little less than 48 KiB of shared memory.
 constexpr std::int32_t block_sort_limit = 4096;
 constexpr int threads = 512;
 
@@ -117,10 +117,6 @@ __device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_
   __syncthreads();
 }
 
-__host__ __device__ std::int64_t blocks_of(std::int64_t samples, std::int64_t block) {
-  return (samples + block - 1) / block;
-}
-
 /// Rows of a block that draws: a warp for each of its schedulers is done soonest.
 constexpr int rows_drawn = 128;
 
@@ -139,7 +135,7 @@ __global__ void __launch_bounds__(threads)
   bool const by_pair = job.granularity == Granularity::pair;
   std::int64_t const groups = sorted && job.samples > 0 ? maths::group_count(from) : 0;
   std::int64_t const drawn = min(static_cast<int>(blockDim.x), rows_drawn);
-  std::int64_t const items = groups + (sorted && by_pair ? 0 : blocks_of(job.samples, drawn));
+  std::int64_t const items = groups + (sorted && by_pair ? 0 : up(job.samples, drawn));
   for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) {
     std::int64_t begin, end;
     if (item < groups) {
@@ -260,7 +256,7 @@ cudaError_t scan(Workspace const& space, std::size_t& bytes, std::int64_t sample
 
 int plan_device_wide(PlanJob const& job, cudaStream_t stream) {
   Workspace const space = split(job.workspace, job.workspace_size, job.samples);
-  Shape const shape = shape_for(threads, [&](int block) { return blocks_of(job.samples, block); });
+  Shape const shape = shape_for(threads, [&](int block) { return up(job.samples, block); });
   std::size_t bytes = space.temporary_size;
   if (int const code = launch(keys_kernel, shape, 0, stream, job, space.items)) return code;
   if (int const code = sort(space, bytes, job.samples, stream)) return code;
@@ -303,12 +299,11 @@ int plan(PlanJob const& job, CUstream_st* stream) {
       job.group == 0 ? job.samples : std::min<std::int64_t>(job.group, job.samples);
   if (sorted && largest > block_sort_limit) return plan_device_wide(job, stream);
   auto const capacity = static_cast<std::int32_t>(sorted ? largest : 0);
-  int const block =
-      sorted ? std::clamp<int>(static_cast<int>(blocks_of(largest, warp)) * warp, 64, threads)
-             : rows_drawn;
-  Shape const shape = shape_for(block, [&](int forced) {
-    return (sorted ? groups_to_sort(job) : 0) +
-           blocks_of(job.samples, std::min(forced, rows_drawn));
+  int const widest = sorted
+                         ? std::clamp<int>(static_cast<int>(up(largest, warp)) * warp, 64, threads)
+                         : rows_drawn;
+  Shape const shape = shape_for(widest, [&](int block) {
+    return (sorted ? groups_to_sort(job) : 0) + up(job.samples, std::min(block, rows_drawn));
   });
   DeviceFacts facts;
   if (int const code = ask(facts)) return code;

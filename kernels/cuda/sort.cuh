@@ -72,7 +72,7 @@ struct Running {
 };
 
 /// Sorts up to `capacity` entries in a block, in shared memory: by the leading bits of their keys
-/// into as many buckets, then each bucket by one thread. Keys are uniform, so that buckets are
+/// into up to 1024 buckets, then each bucket by one thread. Keys are uniform, so that buckets are
 /// small; if all were the same, they would be sorted too, slowly.
 struct Sort {
   std::uint64_t* keys;

@@ -36,6 +36,14 @@ MIXFUSE_HD inline std::uint64_t floor_share(float share, std::uint64_t whole) {
 /// Largest s with s^axes <= share * length^axes, decided in integers.
 MIXFUSE_HD inline std::int32_t box_side(float share, std::int32_t length, int axes) {
   std::uint64_t const target = floor_share(share, power(static_cast<std::uint64_t>(length), axes));
+  if (axes == 1) return static_cast<std::int32_t>(target);
+  if (axes == 2) {
+    // Below 2^62, so that the root is at most 1 too large or too small.
+    auto side = static_cast<std::uint64_t>(std::sqrt(static_cast<double>(target)));
+    if (side * side > target) --side;
+    if ((side + 1) * (side + 1) <= target) ++side;
+    return static_cast<std::int32_t>(side);
+  }
   std::uint64_t side = 0;
   for (std::uint64_t bit = std::uint64_t{1} << 30; bit != 0; bit >>= 1) {
     std::uint64_t const tried = side | bit;

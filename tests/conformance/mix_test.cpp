@@ -419,6 +419,8 @@ TEST_F(Mix, TheCallersRoundingAndFlushModesAreNeitherUsedNorChanged) {
   Spec const spec = mixup_spec(0.3f);
   Extents const extents = extents_of_array(images);
   Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
+  Normalise const normalise{1, {1e-39}, {0.229}};
+  Array const normalised = mix_at(on_cpu(), {images}, rows, normalise, same_as(images));
   auto const drawn = drawn_rows(on_cpu(), spec, extents, {1, 2, 3});
   unsigned const before = _mm_getcsr();
   for (unsigned const mode : {0x8040u, 0x2000u, 0x4000u | 0x8040u, 0x6000u}) {
@@ -426,11 +428,13 @@ TEST_F(Mix, TheCallersRoundingAndFlushModesAreNeitherUsedNorChanged) {
     // What the compiler moves across these lines does no arithmetic.
     _mm_setcsr(set);
     Array const got = mix_at(on_cpu(), {images}, rows, same_as(images));
+    Array const got_normalised = mix_at(on_cpu(), {images}, rows, normalise, same_as(images));
     auto const again = drawn_rows(on_cpu(), spec, extents, {1, 2, 3});
     unsigned const after = _mm_getcsr();
     _mm_setcsr(before);
     EXPECT_EQ(after & 0xe040u, set & 0xe040u);
     expect_same(got, expected, "under the caller's modes");
+    expect_same(got_normalised, normalised, "normalised under the caller's modes");
     EXPECT_EQ(again, drawn);
   }
 }

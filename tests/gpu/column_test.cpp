@@ -107,6 +107,7 @@ TEST_P(ColumnEach, MeetsThinBoxesAndAnyBits) {
   for (auto const& [from, to] : {std::pair{DType::u8, DType::u8},
                                  {DType::u8, DType::f32},
                                  {DType::f16, DType::f16},
+                                 {DType::f32, DType::bf16},
                                  {DType::f32, DType::f32}}) {
     Array const images = any_bits(from, picture, random);
     Array const second = any_bits(from, picture, random);

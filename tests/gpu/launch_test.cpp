@@ -109,7 +109,7 @@ TEST_F(LaunchOnce, BlocksSortWordsManyTimesTheirSize) {
   for (std::uint64_t step = 1; step <= 6; ++step) {
     Spec const spec = busy_spec(Pairing::permutation, step % 2 == 0 ? 600 : 0);
     auto const expected = drawn_rows(on_cpu(), spec, batch, {5, step, 3});
-    for (int const block : {32, 96}) {  // 96 does not divide the padded word
+    for (int const block : {32, 96}) {
       Forced const forced(block, 0);
       EXPECT_EQ(drawn_rows(here(), spec, batch, {5, step, 3}), expected) << block;
     }
