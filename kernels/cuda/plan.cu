@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 1)
     sorted_kernel(__grid_constant__ PlanJob const job, Item const* const items,
                   std::int64_t const* const least) {
   __shared__ Policy made[max_policies];
