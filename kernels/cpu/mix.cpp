@@ -20,6 +20,7 @@
 /// second-level cache when the next sample of the cycle, which has them as its partner's, comes. A
 /// chunk is mixed in tiles that stay in the first level: sources that lie otherwise than the output
 /// (mirrored, or channels elsewhere) are brought into its order, then blended by a plain loop.
+/// Where there is nothing to bring or to cut out, a chunk is one tile.
 namespace mixfuse::cpu {
 namespace {
 
@@ -27,7 +28,8 @@ using detail::Isa;
 
 constexpr std::int64_t line_size = 64;                                             // of a cache
 constexpr std::int64_t tile_size = 8192, chunk_size = 131072, least_work = 65536;  // bytes
-constexpr std::int64_t most_inside = 16;                                           // channels
+constexpr std::int64_t arranged_size = chunk_size / 2;  // a chunk that is brought into an order
+constexpr std::int64_t most_inside = 16;                // channels
 
 /// The maps from element i on.
 template <class R>
@@ -56,7 +58,10 @@ void stream(std::byte* to, std::byte const* from, std::int64_t size) {
   auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % line_size);
   std::int64_t done = std::min(size, (line_size - into) % line_size);
   std::memcpy(to, from, static_cast<std::size_t>(done));
-  for (; done + line_size <= size; done += line_size) stream_line(to + done, from + done);
+  for (; done + line_size <= size; done += line_size) {
+    __builtin_prefetch(from + done + fetch_ahead);
+    stream_line(to + done, from + done);
+  }
   std::memcpy(to + done, from + done, static_cast<std::size_t>(size - done));
 }
 
@@ -290,6 +295,20 @@ MixJob simplified(MixJob job) {
   return job;
 }
 
+/// Whether elements follow each other through rows in every tensor, as they are read.
+bool lies_plain(MixJob const& job) {
+  Walk const& walk = job.walk;
+  std::int64_t follows = 1;
+  if (job.flips) return false;
+  for (int axis = Walk::grain; axis >= Walk::line - 1; --axis) {
+    for (auto const* const stride : {walk.out, walk.own, walk.partners}) {
+      if (walk.extent[axis] > 1 && stride[axis] != follows) return false;
+    }
+    follows *= walk.extent[axis];
+  }
+  return true;
+}
+
 /// How a job is walked.
 struct Course {
   MixJob job;
@@ -322,19 +341,22 @@ Course course_of(MixJob const& given, std::int64_t in_size, std::int64_t out_siz
   std::int64_t const pixel = course.inside * walk.extent[Walk::grain];
   std::int64_t const line = walk.extent[Walk::line];
   course.units = walk.elements / (line * pixel);
-  course.tile = tile_size / std::max(in_size, out_size);
 
   Caches const sizes = caches();
   std::int64_t const batch = job.samples * walk.elements;
   course.by_cycles = batch * in_size > sizes.second + sizes.last / 2;
   course.past_caches = !in_place && batch * out_size > sizes.last;
 
+  bool const plain = lies_plain(job);
   std::int64_t const forced = detail::cpu_override().chunk;
-  std::int64_t size = forced > 0 ? forced : chunk_size;
+  std::int64_t size =
+      std::min(forced > 0 ? forced : chunk_size, plain ? chunk_size : arranged_size);
   if (in_place && forced == 0) {
     // Cycles are walked whole, so that a sample's parts are all that threads can share.
     size = std::clamp(walk.elements * in_size / std::max(1, threads), std::int64_t{512}, size);
   }
+  course.tile = plain && !job.boxes ? std::max<std::int64_t>(1, size / in_size)
+                                    : tile_size / std::max(in_size, out_size);
   std::int64_t const pixels = std::max<std::int64_t>(1, size / (pixel * in_size));
   course.unit_pixels = std::min(pixels, line);
   course.unit_rows = std::clamp<std::int64_t>(pixels / line, 1, course.units);
@@ -352,6 +374,7 @@ struct Source {
 
 /// The same region of every sample.
 struct Chunk {
+  std::int64_t index;
   std::int64_t unit, units;    // its lines
   std::int64_t pixel, pixels;  // of each
 };
@@ -377,7 +400,7 @@ class Mixer {
   [[nodiscard]] Chunk chunk(std::int64_t index) const {
     std::int64_t const unit = index / course_.across * course_.unit_rows;
     std::int64_t const pixel = index % course_.across * course_.unit_pixels;
-    return {unit, std::min(course_.unit_rows, course_.units - unit), pixel,
+    return {index, unit, std::min(course_.unit_rows, course_.units - unit), pixel,
             std::min(course_.unit_pixels, walk_.extent[Walk::line] - pixel)};
   }
 
@@ -389,6 +412,10 @@ class Mixer {
     partner_ = static_cast<In const*>(job_.partners) + row_.partner * job_.partners_pitch;
     own_flip_ = job_.flips && row_.flip != 0;
     partner_flip_ = job_.flips && !job_.second && job_.rows[row_.partner].flip != 0;
+    own_name_ = chunk.index * job_.samples + sample;
+    partner_name_ = job_.second ? no_name : chunk.index * job_.samples + row_.partner;
+    std::swap(before_, now_);
+    slot_ = {};
 
     std::int64_t const line = walk_.extent[Walk::line], grains = walk_.extent[Walk::grain];
     std::int64_t const pixels =
@@ -411,6 +438,8 @@ class Mixer {
                      chunk.pixels * grains, partner_flip_ ? -grains : grains, 1};
         }
         mix_tile(place, count, wide, source(own_, walk_.own, place, own_flip_), partner);
+        slot_.tile++;
+        slot_.begin += count * wide * course_.inside * grains;
       }
     }
   }
@@ -433,6 +462,18 @@ class Mixer {
   static constexpr int row_axis = Walk::line - 1;
   static constexpr std::int64_t table_size = 1024;
   static constexpr std::int64_t scratch_size = tile_size + most_inside * line_size;
+
+  /// What partners look like in the output's order: the next sample of the cycle is the partner of
+  /// this one. Named by chunk and sample, tile by tile.
+  static constexpr std::int64_t most_tiles = 64, no_name = -1;
+  struct Arranged {
+    std::int64_t names[most_tiles];
+    alignas(line_size) std::byte elements[arranged_size];
+    Arranged() { std::fill_n(names, most_tiles, no_name); }
+  };
+  struct Slot {
+    std::int64_t tile, begin;  // of the chunk, and its first element there
+  };
 
   [[nodiscard]] bool tabled() const {
     return job_.affine.channels > 1 && walk_.extent[Walk::grain] > 1;
@@ -511,8 +552,18 @@ class Mixer {
       return (has_inside && row_.inside != weight) || (!all_inside && row_.outside != weight);
     };
     Planes own_planes{own.at, own.plane}, partner_planes{partner.at, partner.plane};
-    if (any(0.0f)) own_planes = arranged(own, rows, pixels, own_scratch_);
-    if (any(1.0f)) partner_planes = arranged(partner, rows, pixels, partner_scratch_);
+    std::int64_t const size = std::int64_t{sizeof(In)}, elements = rows * pixels * grains;
+    bool const fits = slot_.tile < most_tiles;
+    if (fits && before_->names[slot_.tile] == own_name_) {
+      own_planes = {reinterpret_cast<In const*>(before_->elements) + slot_.begin, elements};
+    } else if (any(0.0f)) {
+      own_planes = arranged(own, rows, pixels, own_scratch_);
+    }
+    if (any(1.0f)) {
+      std::byte* const to = fits ? now_->elements + slot_.begin * size : partner_scratch_;
+      partner_planes = arranged(partner, rows, pixels, to);
+      if (fits && !is_dense(partner, rows, pixels)) now_->names[slot_.tile] = partner_name_;
+    }
 
     auto const out = source(out_, walk_.out, place, false);
     bool const dense = is_dense(out, rows, pixels);
@@ -613,6 +664,10 @@ class Mixer {
   In const* own_ = nullptr;
   In const* partner_ = nullptr;
   bool own_flip_ = false, partner_flip_ = false;
+  std::int64_t own_name_ = no_name, partner_name_ = no_name;
+  Slot slot_{};
+  Arranged arranged_[2];
+  Arranged *before_ = &arranged_[0], *now_ = &arranged_[1];
   std::int64_t period_ = 0;
   R scale_[table_size], shift_[table_size];
   alignas(line_size) std::byte own_scratch_[scratch_size];

@@ -119,6 +119,31 @@ TEST(Choice, MixesInPlaceToTheSameBytesWhateverIsChosen) {
   }
 }
 
+TEST(Choice, SamplesOfManyTilesAreMixed) {
+  Random random(13);
+  Shape const nchw{5, 3, 160, 203}, nhwc{5, 160, 203, 3};
+  for (Layout const from : {Layout::nchw, Layout::nhwc}) {
+    Array const images = random_bits(DType::u8, from == Layout::nchw ? nchw : nhwc, from, random);
+    for (bool const flips : {false, true}) {
+      for (bool const boxes : {false, true}) {
+        auto rows = random_rows(extents_of_array(images), random, Partners::permuted);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+          rows[i].flip = flips && i % 3 != 0;
+          if (!boxes) rows[i].box = {};
+        }
+        Array const expected = mix_at(on_cpu(1), {images}, rows, same_as(images));
+        expect_mixed(expected, images, nullptr, rows);
+        Output const out{DType::f32, Layout::nchw, nchw, {}};
+        Array const planes = mix_at(on_cpu(1), {images}, rows, out);
+        Forced const forced({Isa::best, tiny, 0});
+        expect_same(mix_at(on_cpu(2), {images}, rows, same_as(images)), expected, "past caches");
+        expect_same(mix_in_place_at(on_cpu(2), images, rows), expected, "in place");
+        expect_same(mix_at(on_cpu(2), {images}, rows, out), planes, "planes past caches");
+      }
+    }
+  }
+}
+
 TEST(Choice, LinesLongerThanATileAreMirroredToo) {
   Random random(9);
   Array const images = tagged(DType::u8, {4, 1, 2, 20011});
