@@ -216,7 +216,10 @@ Normalise normalise_of(nb::handle mean, nb::handle std) {
 }
 
 Draw draw(nb::handle seed, nb::handle step, nb::handle first) {
-  return {word("seed", seed), word("step", step), word("first", first)};
+  auto const count = [](char const* name, nb::handle value) {
+    return integer_of<std::uint64_t>(name, value, "0 to 2^48 - 1");
+  };
+  return {word("seed", seed), count("step", step), count("first", first)};
 }
 
 }  // namespace mixfuse::python

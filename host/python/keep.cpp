@@ -24,15 +24,21 @@ std::vector<Kept>& all_kept() {
 }
 
 void drop_what_has_passed() {
-  std::erase_if(all_kept(), [](Kept const& kept) {
+  // Another thread may be capturing a graph that forbids asking.
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeRelaxed;
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  std::vector<PyObject*> passed;
+  std::erase_if(all_kept(), [&](Kept const& kept) {
     if (cudaEventQuery(kept.passed) != cudaSuccess) {
       cudaGetLastError();  // it is not ready, which is no error
       return false;
     }
     cudaEventDestroy(kept.passed);
-    Py_DECREF(kept.objects);
+    passed.push_back(kept.objects);
     return true;
   });
+  cudaThreadExchangeStreamCaptureMode(&mode);
+  for (PyObject* const objects : passed) Py_DECREF(objects);  // which may call anything
 }
 
 }  // namespace

@@ -148,8 +148,7 @@ void warn_of_bad_label(PlanObject const& object, bool before) {
   std::string const text =
       message(partner ? "partner_labels" : "labels", ": the class of sample ", word.sample(),
               " (step ", word.step(), ") is outside 0 to num_classes - 1; its share was left out");
-  constexpr int caller = 2;  // of mixfuse.mix
-  if (PyErr_WarnEx(PyExc_RuntimeWarning, text.c_str(), caller) != 0) throw nb::python_error();
+  nb::module_::import_("mixfuse._frameworks").attr("warn")(text.c_str());
 }
 
 bool has_error(PlanObject const& object) {

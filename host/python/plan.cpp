@@ -300,10 +300,16 @@ void bind_plan(nb::module_& module) {
       module, "Plan",
       "The rows of a batch, in the memory where the work runs: who is mixed with "
       "whom and how. Made by mixfuse.plan; str() prints the rows, in C++'s format.")
-      .def_prop_ro("samples", [](PlanObject const& o) { return o.plan.extents().samples; })
-      .def_prop_ro("capacity", [](PlanObject const& o) { return o.plan.capacity(); })
-      .def_prop_ro("spatial", &spatial_of)
-      .def_prop_ro("device", [](PlanObject const& o) { return name_of(o.plan.device()); })
+      .def_prop_ro(
+          "samples", [](PlanObject const& o) { return o.plan.extents().samples; },
+          "B of the batch that it is drawn for.")
+      .def_prop_ro(
+          "capacity", [](PlanObject const& o) { return o.plan.capacity(); },
+          "The largest B that it has room for.")
+      .def_prop_ro("spatial", &spatial_of, "Extents that boxes lie on, in pixels: (h, w), say.")
+      .def_prop_ro(
+          "device", [](PlanObject const& o) { return name_of(o.plan.device()); },
+          "\"cpu\", or \"cuda:0\" and so on.")
       .def(
           "rows", &rows_of,
           "The rows as a NumPy structured array: partner, outside, inside, label, flip, lo (3), hi "
@@ -314,11 +320,13 @@ void bind_plan(nb::module_& module) {
       .def("error", &error_tuple,
            "What only the device could find out: (what, step, sample) of the first bad step, or "
            "None. Kept until clear_error(). Waits.")
-      .def("clear_error",
-           [](PlanObject& o) {
-             nb::gil_scoped_release const released;
-             clear_error(o.plan, o.place.queue());
-           })
+      .def(
+          "clear_error",
+          [](PlanObject& o) {
+            nb::gil_scoped_release const released;
+            clear_error(o.plan, o.place.queue());
+          },
+          "Forgets it, in the order of the stream that the rows are drawn on.")
       .def("__str__", &text_of)
       .def("__repr__", &summary_of);
   auto const any = [](char const* name) { return nb::arg(name).none(); };

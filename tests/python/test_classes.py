@@ -150,7 +150,15 @@ REFUSED = {
     "correct_lam": ({"correct_lam": False}, NotImplementedError),
     "mode: 'half'": ({"mode": "half"}, NotImplementedError),
     "mode: 'each'": ({"mode": "each"}, ValueError),
-    "mixup_alpha": ({"mixup_alpha": 0.0}, ValueError),
+    "mixup_alpha: 0": ({"mixup_alpha": 0.0}, ValueError),
+    "mixup_alpha: -1": ({"mixup_alpha": -1}, ValueError),
+    "cutmix_alpha: str": ({"cutmix_alpha": "a"}, TypeError),
+    "cutmix_minmax: 0.5": ({"cutmix_minmax": 0.5}, TypeError),
+    "prob: 2": ({"prob": 2}, ValueError),
+    "switch_prob: -1": ({"switch_prob": -1}, ValueError),
+    "label_smoothing: 2": ({"label_smoothing": 2}, ValueError),
+    "seed: -1": ({"seed": -1}, ValueError),
+    "first: str": ({"first": "a"}, TypeError),
 }
 
 
@@ -159,6 +167,16 @@ def test_what_is_not_built_is_refused_when_made(text: str) -> None:
     arguments, kind = REFUSED[text]
     with pytest.raises(kind, match=f"^{text}"):
         mixfuse.Mixup(**arguments)
+
+
+@pytest.mark.parametrize("kind", [mixfuse.MixUp, mixfuse.CutMix])
+def test_a_wrong_alpha_is_named_when_made(kind: Any) -> None:
+    with pytest.raises(ValueError, match="^alpha: -1"):
+        kind(alpha=-1)
+    with pytest.raises(TypeError, match="^alpha: str"):
+        kind(alpha="x")
+    with pytest.raises(TypeError, match="^inputs: none"):
+        kind(num_classes=5)()
 
 
 def test_a_labels_getter_must_be_callable() -> None:

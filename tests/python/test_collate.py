@@ -95,12 +95,32 @@ def test_lasting_workers_hear_of_the_epoch() -> None:
     assert digests(batches) == first
 
 
+def test_the_same_epoch_again_is_the_same_again() -> None:
+    collate = make(seed=2)
+    passes = []
+    for workers in (2, 0, 0):
+        collate.set_epoch(2)
+        passes.append(digests(loader(workers, collate)))
+    assert passes[0] == passes[1] == passes[2]
+    assert digests(loader(2, collate)) == passes[0]  # of workers whose parent has counted
+
+
 def test_torch_s_seed_decides_where_no_epoch_is_set() -> None:
     def run(seed: int) -> list[str]:
         return digests(loader(2, make(), generator=torch.Generator().manual_seed(seed)))
 
     assert run(1) == run(1)
     assert not set(run(1)) & set(run(2))
+
+
+def test_a_seed_of_none_is_torch_s() -> None:
+    def made(seed: int) -> Any:
+        torch.manual_seed(seed)
+        return make(seed=None)
+
+    collates = [made(3), made(3), made(4)]
+    first, again, other = (digests(loader(0, collate)) for collate in collates)
+    assert first == again and not set(first) & set(other)
 
 
 def test_ranks_take_first() -> None:
@@ -133,6 +153,12 @@ def test_spawned_workers_get_it_by_pickle() -> None:
 def test_wrong_arguments_are_named() -> None:
     with pytest.raises(TypeError, match="^mixup: given beside spec"):
         mixfuse.collate(mixfuse.Spec(), mixup=1.0)
+    with pytest.raises(TypeError, match="^samples: dict"):
+        make()([{"image": Samples().images[0], "label": 1}])
+    with pytest.raises(TypeError, match="^seed: str"):
+        make(seed="a")
+    with pytest.raises(ValueError, match="^first: -4"):
+        make(first=-4)
     with pytest.raises(ValueError, match="^epoch: -1"):
         make().set_epoch(-1)
     with pytest.raises(ValueError, match="^num_classes: missing"):

@@ -150,7 +150,7 @@ def test_the_step_goes_on_by_one(step: int) -> None:
 
 
 def test_first_stands_in_for_the_key_s() -> None:
-    for first in (5, jnp.int32(5), jnp.uint32(5)):
+    for first in (5, jnp.int32(5), jnp.uint32(5), jnp.int8(5)):
         mixed, _, after = mj.mix(images(), None, key(), SPEC, first=first)
         assert equal(mixed, mixfuse.mix(images(), spec=SPEC, seed=SEED, step=STEP, first=5))
         assert equal(after, mj.key(SEED, STEP + 1, FIRST))
@@ -444,6 +444,9 @@ def test_a_step_beyond_the_last_is_told_and_mixes_nothing() -> None:
     assert rows.error.tolist() == [0, 0]
     mixed, _, at, rows = mj.mix(images(), None, at, mixfuse.Spec(mixup=1.0), rows=True)
     assert rows.error.tolist() == [4, 0] and equal(mixed, images())
+    for first in (jnp.int32(-3), jnp.int8(-3)):
+        mixed, *_, rows = mj.mix(images(), None, key(), SPEC, first=first, rows=True)
+        assert rows.error.tolist() == [4, 0] and equal(mixed, images())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,46 @@ def test_a_bad_class_warns_where_the_call_is() -> None:
     with pytest.warns(RuntimeWarning):
         mixfuse.mix(images(), labels, plan=plan, num_classes=5)
     assert plan.error() == ("label", 0, 4)
+
+
+def test_a_bad_class_warns_where_a_class_is_called() -> None:
+    labels = ids()
+    labels[4] = 9
+    mixup = mixfuse.Mixup(num_classes=5, seed=1)
+    with pytest.warns(RuntimeWarning) as told:
+        mixup(images(), labels)
+        mixfuse.CutMix(num_classes=5, seed=1)(images(), labels)
+    assert [one.filename for one in told] == [__file__] * 2
+    assert told[1].lineno == told[0].lineno + 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # pixels are mixed by then, so the draw is used up
+        with pytest.raises(RuntimeWarning):
+            mixup(images(), labels)
+    assert mixup.step == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"targets_out": numpy.zeros((6, 5), "f4")}, "labels: missing"),
+        ({"partner_labels": ids()}, "labels: missing"),
+        ({"target": "sparse"}, "labels: missing"),
+        ({"out": numpy.zeros((6, 3, 9, 8), "f4"), "out_dtype": "float32"}, "out: given"),
+        ({"labels": ids(), "targets_out": numpy.zeros((6, 5), "f4"), "target_dtype": "float32"},
+         "targets_out: given"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_is_refused(arguments: Any, text: str) -> None:
+    with pytest.raises(TypeError, match="^" + text):
+        mixfuse.mix(images(), spec=mixfuse.Spec(mixup=1.0), **arguments)
+
+
+def test_in_place_and_by_a_plan_nothing_is_ignored_either() -> None:
+    x = images()
+    with pytest.raises(TypeError, match="^out: given beside"):
+        mixfuse.mix(x, mixup=1.0, out=x, out_layout="nhwc")
+    with pytest.raises(TypeError, match="^plan: given beside"):
+        mixfuse.mix(x, plan=mixfuse.plan(x, mixup=1.0), schedule=mixfuse.Schedule(1))
 
 
 @pytest.mark.parametrize(

@@ -68,13 +68,38 @@ def test_a_bad_call_leaves_the_key() -> None:
     key, x = operators.key(7), batch()
     with pytest.raises(ValueError, match="^num_classes"):
         operators.mix_(x, labels(), key, mixup=0.4)
-    with pytest.raises((TypeError, ValueError), match="weight"):
+    with pytest.raises(ValueError, match="^mixup: 3 numbers"):
         operators.mix_(x, labels(), key, mixup=(1.0, 2.0, 3.0), num_classes=5)
     with pytest.raises(ValueError, match="^mean: given in place"):
         operators.mix_(x, labels(), key, mixup=1.0, mean=0.5, num_classes=5)
     with pytest.raises(TypeError, match="mixip"):
         operators.mix_(x, labels(), key, mixip=1.0, num_classes=5)
     assert key.tolist() == [7, 0, 0] and torch.equal(x, batch())
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "text"),
+    [
+        ({}, ValueError, "spec: missing"),
+        ({"boxes": (0.0, float("inf"))}, ValueError, "boxes: inf"),
+        ({"mixup": object()}, TypeError, "mixup: object"),
+        ({"mixup": 1.0, "out_dtype": "f17"}, ValueError, "out_dtype: 'f17'"),
+        ({"spec": mixfuse.Spec(mixup=1.0), "mixup": 1.0}, TypeError, "policies: given beside"),
+    ],
+)
+def test_what_cannot_be_an_option_is_named(how: Any, error: type, text: str) -> None:
+    with pytest.raises(error, match="^" + text):
+        operators.mix(batch(), None, operators.key(1), **how)
+
+
+def test_options_may_be_numpy_s_and_a_spec() -> None:
+    numpy = pytest.importorskip("numpy")
+    wanted = operators.mix(batch(), None, operators.key(1), mixup=0.25, std=(0.5, 1.0, 2.0))
+    for how in (
+        {"mixup": numpy.float32(0.25), "std": numpy.array([0.5, 1.0, 2.0])},
+        {"spec": mixfuse.Spec(mixup=0.25), "std": [0.5, 1.0, 2.0]},
+    ):
+        assert all(map(torch.equal, operators.mix(batch(), None, operators.key(1), **how), wanted))
 
 
 def test_without_labels_targets_are_empty() -> None:
@@ -117,6 +142,20 @@ def test_a_bad_key_is_named(bad: Any) -> None:
         operators.mix(batch(), None, bad, mixup=1.0)
 
 
+@pytest.mark.parametrize(
+    ("draw", "error", "text"),
+    [
+        ({"seed": 1.5}, TypeError, "seed: float"),
+        ({"seed": 2**64}, ValueError, "seed: 18446744073709551616"),
+        ({"seed": 1, "step": 2**48}, ValueError, "step: 281474976710656"),
+        ({"seed": 1, "first": -1}, ValueError, "first: -1, expected 0 to 2.48 - 1"),
+    ],
+)
+def test_what_makes_no_key_is_named(draw: Any, error: type, text: str) -> None:
+    with pytest.raises(error, match="^" + text):
+        operators.key(**draw)
+
+
 # Gradients
 
 @pytest.mark.parametrize("how", WAYS.values(), ids=WAYS)
@@ -128,6 +167,24 @@ def test_gradients_are_the_slopes(how: dict[str, Any]) -> None:
         return operators.mix(x, y, operators.key(11), **how)[:2]
 
     assert torch.autograd.gradcheck(mixed, (x, y))
+
+
+@pytest.mark.parametrize("policy", ["mixup", "cutmix"])
+def test_a_gradient_does_not_leak_through_a_weight_of_0(policy: str) -> None:
+    x = batch().requires_grad_()
+    how = {policy: 1.0, "pairing": "cycle", "probability": 0.5}
+    mixed, _, plan = operators.mix(x, None, operators.key(3), **how)
+    shares = plan[:, 3].contiguous().view(torch.float32)
+    for bad, share in enumerate(shares.tolist()):
+        gradient = torch.ones_like(mixed)
+        gradient[bad] = float("nan")
+        (found,) = torch.autograd.grad(mixed, x, gradient, retain_graph=True)
+        touched = {bad} if share == 1 else {bad, int(plan[bad, 0])}
+        alone = [i for i in range(6) if i not in touched]
+        assert not found[alone].isnan().any()
+        if policy == "cutmix":  # each pixel came from one sample
+            assert found.isnan().sum() == x[bad].numel()
+    assert {1.0} < set(shares.tolist())
 
 
 def test_gradients_have_gradients() -> None:
@@ -217,6 +274,24 @@ def test_recomputation_draws_the_same_plan() -> None:
     plain = torch.autograd.grad(step(x).sum(), x)[0]
     again = torch.autograd.grad(checkpoint(step, x, use_reentrant=False).sum(), x)[0]
     assert torch.equal(plain, again)
+
+
+def test_in_place_what_autograd_has_saved_is_found_changed() -> None:
+    w, a = batch().requires_grad_(), batch()
+    product = (a * w).sum()
+    key = operators.key(1)
+    operators.mix_(a, None, key, mixup=1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()
+
+
+def test_compiled_in_place_a_gradient_is_refused_too() -> None:
+    def step(x: Any) -> Any:
+        return operators.mix_(x, None, operators.key(1), mixup=1.0)
+
+    compiled = torch.compile(step, backend="aot_eager")
+    with pytest.raises(Exception, match="x: mixed in place, but it requires grad"):
+        compiled(batch().clone().requires_grad_())
 
 
 def test_in_place_a_gradient_is_refused() -> None:

@@ -59,9 +59,36 @@ def test_gradients_are_not_lost_in_silence() -> None:
     batch = torch.from_numpy(images()).requires_grad_()
     with pytest.raises(ValueError, match="^images: requires grad"):
         mixfuse.mix(batch, spec=SPEC)
+    for name in ("labels", "partners", "partner_labels", "out", "targets_out"):
+        given = {"labels": torch.rand(6, 5)}
+        if name.startswith("partner"):
+            given |= {"partners": batch.detach(), "partner_labels": torch.rand(6, 5)}
+        shape = (6, 5) if name in ("labels", "partner_labels", "targets_out") else batch.shape
+        given[name] = torch.rand(shape, requires_grad=True)
+        with pytest.raises(ValueError, match=f"^{name}: requires grad"):
+            mixfuse.mix(batch.detach(), spec=SPEC, **given)
     mixed = mixfuse.mix(batch.detach(), spec=SPEC)
     with torch.no_grad():
         assert torch.equal(mixfuse.mix(batch, spec=SPEC), mixed)
+
+
+@pytest.mark.parametrize("written", ["images", "out", "targets_out", "draw", "Mixup"])
+def test_autograd_hears_of_what_is_written(written: str) -> None:
+    x, out, y = torch.rand(6, 5), torch.rand(6, 5), torch.from_numpy(ids())
+    targets, draw = torch.rand(6, 5), torch.tensor([1, 0, 0])
+    changed = {"out": out, "targets_out": targets, "draw": draw}.get(written, x)
+    before = changed._version
+    if written == "images":
+        mixfuse.mix(x, spec=SPEC, out=x)
+    elif written == "Mixup":
+        mixfuse.Mixup(num_classes=5, seed=1)(x, y)
+    elif written == "draw":
+        mixfuse.mix(x, spec=SPEC, draw=draw)
+    else:
+        mixfuse.mix(x, y, SPEC, out=out, targets_out=targets)
+    assert changed._version > before
+    with torch.inference_mode():
+        mixfuse.mix(x.clone(), y, SPEC, out=torch.rand(6, 5), num_classes=5)
 
 
 def test_a_live_draw_is_an_int64_tensor() -> None:

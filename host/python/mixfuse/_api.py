@@ -45,8 +45,8 @@ class Spec:
     group: partners are chosen among this many consecutive samples; 0: the whole batch.
     flip: probability of a horizontal flip, for each sample.
 
-    Raises TypeError and ValueError, naming the argument; numbers out of range are ValueErrors of
-    the first call that uses them.
+    Raises TypeError and ValueError, naming the argument; what is out of range in `policies` and
+    `group` is told by the first call that uses them.
     """
 
     __slots__ = ("_core", "flip", "granularity", "group", "pairing", "policies", "probability")
@@ -70,6 +70,10 @@ class Spec:
             policies = _two_policies(mixup, cutmix, switch, boxes, fold)
         elif (mixup, cutmix, switch, boxes, fold) != (0.0, 0.0, 0.5, "paper", "none"):
             raise TypeError("policies: given beside mixup, cutmix, switch, boxes or fold")
+        elif not isinstance(policies, (list, tuple)):
+            raise TypeError(f"policies: {_kind(policies)}, expected a list of Policy values")
+        check_share("probability", probability)
+        check_share("flip", flip)
         self.policies, self.probability = tuple(policies), probability
         self.pairing, self.granularity, self.group, self.flip = pairing, granularity, group, flip
         self._core = _core.Spec([tuple(policy) for policy in policies], *self._rest())
@@ -103,7 +107,36 @@ def _spec_with(
                 granularity=granularity, group=group, flip=flip)  # fmt: skip
 
 
+def _kind(value: Any) -> str:
+    return type(value).__qualname__
+
+
+def _number(name: str, value: Any, expected: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: {_kind(value)}, expected {expected}") from None
+
+
+def check_share(name: str, value: Any) -> None:
+    if not 0.0 <= _number(name, value, "a number") <= 1.0:
+        raise ValueError(f"{name}: {value}, expected 0 to 1")
+
+
+def check_alpha(name: str, value: Any) -> None:
+    """Of Beta: a number or two, 0 for off."""
+    pair = value if isinstance(value, (list, tuple)) else (value, value)
+    numbers = [_number(name, one, "alpha or (a, b)") for one in pair]
+    if len(numbers) != 2:
+        raise ValueError(f"{name}: {len(numbers)} numbers, expected alpha or (a, b)")
+    if numbers != [0.0, 0.0] and not all(1e-6 <= one <= 1e6 for one in numbers):
+        raise ValueError(f"{name}: {value}, expected 1e-6 to 1e6, or 0 for off")
+
+
 def _two_policies(mixup: Any, cutmix: Any, switch: Any, boxes: Any, fold: Any) -> list[Policy]:
+    check_alpha("mixup", mixup)
+    check_alpha("cutmix", cutmix)
+    check_share("switch", switch)
     on = {name: alpha not in (0, (0, 0)) for name, alpha in (("m", mixup), ("c", cutmix))}
     if not isinstance(boxes, str) and not on["c"] and not on["m"]:
         cutmix, on["c"] = 1.0, True  # sides given and nothing else, as in timm
@@ -138,6 +171,8 @@ class Targets(NamedTuple):
 
 def spec_of(spec: Spec | None, options: dict[str, Any]) -> Spec:
     """The one given, or one made of `options`."""
+    if spec is None and not options:
+        raise ValueError("spec: missing, expected a Spec, or its arguments such as mixup=0.2")
     if spec is None:
         try:
             return _same_as_before(tuple(options.items()))
@@ -207,9 +242,12 @@ def plan(
     arguments = (images, core, seed, step, first, draw, schedule, partners, rows, out, layout,
                  device, stream, threads)  # fmt: skip
     if stream is None:
-        return _core.plan(*arguments)
-    with _frameworks.on_stream(images, stream):
-        return _core.plan(*arguments)
+        made = _core.plan(*arguments)
+    else:
+        with _frameworks.on_stream(images, stream):
+            made = _core.plan(*arguments)
+    _frameworks.has_written(draw)
+    return made
 
 
 def _check_draw(draw: Any, seed: int, step: int, first: int) -> None:
@@ -281,30 +319,44 @@ def mix(
     (shapes, ranges, devices that differ, read-only outputs, overlap, a capsule that was used),
     NotImplementedError (dtypes and sizes that are not built, CUDA in a build without it) and
     RuntimeError (what CUDA refuses). A class id outside 0..K-1 leaves its share out; on the CPU it
-    warns (RuntimeWarning), on CUDA the plan's error() tells.
+    warns (RuntimeWarning), on CUDA the error() of a plan that was given tells.
 
     Mixup: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019, arXiv:1905.04899.
     """
     if plan is None:
         _check_draw(draw, seed, step, first)
         core = spec_of(spec, policy)._core
-    elif spec is not None or policy or seed or step or first or draw is not None:
-        raise TypeError("plan: given beside spec, seed, step, first or draw")
+    elif spec is not None or policy or seed or step or first or draw is not None or schedule:
+        raise TypeError("plan: given beside spec, seed, step, first, draw or schedule")
     else:
         core = None
     if target not in ("dense", "sparse"):
         raise ValueError(f"target: {target!r}, expected 'dense' or 'sparse'")
-    if getattr(images, "requires_grad", False) and _frameworks.records_gradients(images):
-        raise ValueError("images: requires grad, which would be lost; expected images.detach(), "
-                         "or the operators of mixfuse.torch")  # fmt: skip
+    if labels is None and (
+        partner_labels is not None or targets_out is not None or target == "sparse"
+    ):
+        raise TypeError("labels: missing beside partner_labels, targets_out or target")
+    if out is not None and (out_dtype is not None or out is images and out_layout is not None):
+        raise TypeError("out: given beside out_dtype, or images beside out_layout")
+    if targets_out is not None and target_dtype is not None:
+        raise TypeError("targets_out: given beside target_dtype")
+    for name, tensor in (("images", images), ("labels", labels), ("partners", partners),
+                         ("partner_labels", partner_labels), ("out", out),
+                         ("targets_out", targets_out)):  # fmt: skip
+        if getattr(tensor, "requires_grad", False) and _frameworks.records_gradients(tensor):
+            raise ValueError(f"{name}: requires grad, which would be lost; expected "
+                             f"{name}.detach(), or the operators of mixfuse.torch")  # fmt: skip
     arguments = (images, labels, plan, core, seed, step, first, draw, schedule, partners,
                  partner_labels, out, targets_out, num_classes, smoothing, ignored,
                  target == "sparse", layout, out_layout, out_dtype, target_dtype, mean, std, stream,
                  threads)  # fmt: skip
     if stream is None:
-        return _core.mix(*arguments)
-    with _frameworks.on_stream(images, stream):
-        return _core.mix(*arguments)
+        result = _core.mix(*arguments)
+    else:
+        with _frameworks.on_stream(images, stream):
+            result = _core.mix(*arguments)
+    _frameworks.has_written(out, targets_out, draw)
+    return result
 
 
 def info() -> dict[str, Any]:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from mixfuse._api import Spec, mix, spec_of
+from mixfuse._draws import checked, seed_of_framework
 
 #: Batches of an epoch; an epoch's steps begin at a multiple of it.
 _EPOCH = 1 << 28
@@ -18,10 +21,11 @@ class Collate:
         import torch
 
         self._spec, self._seed, self._first, self._options = spec, seed, first, options
-        # Shared, so that workers which live on hear of it; -1 until somebody sets it.
-        self._epoch = torch.full((1,), -1, dtype=torch.int64).share_memory_()
-        self._known_epoch = -1
-        self._batches = 0  # that this process has made
+        # The epoch, -1 until somebody sets it, and how often that was; shared, so that workers
+        # which live on hear of it.
+        self._epoch = torch.tensor([-1, 0], dtype=torch.int64).share_memory_()
+        self._counted: Any = None  # which process counts batches, since which set_epoch()
+        self._batches = 0
 
     def set_epoch(self, epoch: int) -> None:
         """As a sampler's, before each epoch: its batches are then drawn by (seed, epoch, index of
@@ -29,15 +33,17 @@ class Collate:
         if not 0 <= epoch < 1 << 20:
             raise ValueError(f"epoch: {epoch}, expected 0 to {(1 << 20) - 1}")
         self._epoch[0] = epoch
+        self._epoch[1] += 1
 
     def _draw(self) -> tuple[int, int]:
         """Seed and step of the next batch: no two of a run are the same."""
         from torch.utils.data import get_worker_info
 
         worker = get_worker_info()
-        epoch = int(self._epoch[0])
-        if epoch != self._known_epoch:
-            self._known_epoch, self._batches = epoch, 0
+        epoch, times = self._epoch.tolist()
+        counted = os.getpid(), times
+        if counted != self._counted:
+            self._counted, self._batches = counted, 0
         index = self._batches
         self._batches += 1
         seed = self._seed
@@ -48,8 +54,12 @@ class Collate:
         return seed, max(epoch, 0) * _EPOCH + index
 
     def __call__(self, samples: list[Any]) -> tuple[Any, ...]:
+        """samples: (image, label, ...) each. Returns (images, targets, ...), mixed."""
         from torch.utils.data import default_collate, get_worker_info
 
+        if not samples or isinstance(samples[0], Mapping) or not hasattr(samples[0], "__len__"):
+            kind = type(samples[0]).__qualname__ if samples else "none"
+            raise TypeError(f"samples: {kind}, expected tuples (image, label, ...)")
         images, labels, *rest = default_collate(samples)
         seed, step = self._draw()
         mixed, targets = mix(
@@ -69,7 +79,7 @@ def collate(
     spec: Spec | None = None,
     *,
     num_classes: int | None = None,
-    seed: int = 0,
+    seed: int | None = 0,
     first: int = 0,
     smoothing: float = 0.0,
     ignored: int | None = None,
@@ -90,7 +100,7 @@ def collate(
     floats, channels first unless `layout` says otherwise; labels ids or rows. Batches are
     (images, targets, ...). Arguments are those of `mix`; `policy` those of `Spec`.
 
-    Draws: by seed, and by set_epoch() where it is called before each epoch: then nothing else
+    Draws: by seed (None: as of mixfuse.Mixup), and by set_epoch() where it is called before each epoch: then nothing else
     matters, the number of workers included. Without it they also depend on the seed that torch
     gives its workers (torch.manual_seed, DataLoader's generator). Ranks take different `first`, or
     seeds.
@@ -104,4 +114,5 @@ def collate(
         "layout": layout, "out_layout": out_layout, "out_dtype": out_dtype, "mean": mean,
         "std": std,
     }  # fmt: skip
-    return Collate(spec, seed, first, options)
+    seed = seed_of_framework() if seed is None else checked("seed", seed, 64)
+    return Collate(spec, seed, checked("first", first, 48), options)

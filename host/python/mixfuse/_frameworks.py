@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from typing import Any
 
 from mixfuse import _core
@@ -46,6 +47,29 @@ def hand_over(like: Any, made: _core.Memory) -> Any:
 
 def records_gradients(tensor: Any) -> bool:
     return framework_of(tensor) == "torch" and sys.modules["torch"].is_grad_enabled()
+
+
+def has_written(*tensors: Any) -> None:
+    """Lets torch's autograd see that they are not what it saved of them."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    for tensor in tensors:
+        if isinstance(tensor, tuple):
+            has_written(*tensor)
+        elif isinstance(tensor, torch.Tensor):
+            torch.autograd.graph.increment_version(tensor)
+
+
+def warn(text: str) -> None:
+    """A warning of the line that called this package, whichever of its functions that was."""
+    level, depth, frame = 2, 2, sys._getframe(1)
+    while frame is not None:
+        depth += 1  # of its caller
+        if frame.f_globals.get("__name__", "").partition(".")[0] == "mixfuse":
+            level = depth
+        frame = frame.f_back
+    warnings.warn(text, RuntimeWarning, stacklevel=level)
 
 
 def is_writable(tensor: Any) -> bool:

@@ -68,7 +68,8 @@ class Mixup(Draws):
     from (seed, step, first), which state_dict() holds. In a DataLoader's collate_fn each worker's
     draws are its own.
 
-    Raises as mixfuse.mix.
+    Raises as mixfuse.mix. Mixup: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019,
+    arXiv:1905.04899.
     """
 
     def __init__(
@@ -98,11 +99,16 @@ class Mixup(Draws):
         self.mixup_enabled = True
         self._known: Any = None
         self._options()  # which refuses what it cannot do
+        _api.check_share("label_smoothing", label_smoothing)
         super().__init__(seed, first)
 
     def _options(self) -> tuple[dict[str, Any], _api.Spec]:
         """Arguments of the spec, and the spec, made anew when an attribute has changed."""
-        minmax = None if self.cutmix_minmax is None else tuple(self.cutmix_minmax)
+        minmax = self.cutmix_minmax
+        if minmax is not None:
+            if not isinstance(minmax, (list, tuple)) or len(minmax) != 2:
+                raise TypeError(f"cutmix_minmax: {minmax!r}, expected (lo, hi)")
+            minmax = tuple(minmax)
         now = (self.mixup_alpha, self.cutmix_alpha, minmax, self.mix_prob, self.switch_prob,
                self.mode, self.correct_lam, self.mixup_enabled)  # fmt: skip
         if self._known is None or self._known[0] != now:
@@ -111,6 +117,10 @@ class Mixup(Draws):
         return self._known[1:]
 
     def _made(self, minmax: tuple[float, float] | None) -> dict[str, Any]:
+        _api.check_alpha("mixup_alpha", self.mixup_alpha)
+        _api.check_alpha("cutmix_alpha", self.cutmix_alpha)
+        _api.check_share("prob", self.mix_prob)
+        _api.check_share("switch_prob", self.switch_prob)
         if not self.correct_lam:
             raise NotImplementedError(
                 "correct_lam: False; the label's lambda is always that of the pixels pasted"
@@ -132,18 +142,21 @@ class Mixup(Draws):
         }
 
     def __call__(self, x: Any, target: Any) -> tuple[Any, Any]:
+        """x: images (B, ...); target: class ids (B,). Returns both mixed, as the class says; raises
+        as mixfuse.mix, which calls them images and labels."""
         options, spec = self._options()
         labels = {"num_classes": self.num_classes, "smoothing": self.label_smoothing}
         check_not_captured(x)
-        if requires_gradient(x, target):
-            result = by_operator(x, target, self._here(), options | labels)
-        else:
-            result = _api.mix(
+
+        def mixed(draw: dict[str, int]) -> Any:
+            if requires_gradient(x, target):
+                return by_operator(x, target, draw, options | labels)
+            return _api.mix(
                 x, target, spec, out=x if _frameworks.is_writable(x) else None,
-                threads=0 if loader_worker() is None else 1, **self._here(), **labels,
+                threads=0 if loader_worker() is None else 1, **draw, **labels,
             )  # fmt: skip
-        self.step += 1
-        return result
+
+        return self._stepped(mixed)
 
     def __repr__(self) -> str:
         return (

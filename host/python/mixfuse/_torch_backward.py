@@ -51,11 +51,14 @@ class Rows:
         return torch.where(within, self.weight(2, like, dtype), outside)
 
     def to_sources(self, gradient: Tensor, own: Tensor) -> Tensor:
-        """Each output's gradient, given to its sample and its partner by their weights."""
-        partners = (1 - own) * gradient
+        """Each output's gradient, given to its sample and its partner by their weights. As in the
+        mix itself, a weight of 0 leaves that side alone, whatever the gradient's value."""
+        nothing = gradient.new_zeros(())
+        partners = torch.where(own == 1, nothing, (1 - own) * gradient)
+        owns = torch.where(own == 0, nothing, own * gradient)
         if self._inverse is not None:
-            return own * gradient + partners.index_select(0, self._inverse)
-        return (own * gradient).index_add(0, self._partner, partners)
+            return owns + partners.index_select(0, self._inverse)
+        return owns.index_add(0, self._partner, partners)
 
     def flipped(self, gradient: Tensor, layout: str) -> Tensor:
         flip = self._words[:, 4].reshape([-1] + [1] * (gradient.dim() - 1)) != 0

@@ -81,19 +81,24 @@ class _Transform(Draws):
     ) -> None:
         if labels_getter != "default" and not callable(labels_getter):
             raise ValueError(f"labels_getter: {labels_getter!r}, expected 'default' or a callable")
+        _api.check_alpha("alpha", alpha)
         self.alpha, self.num_classes, self._labels_getter = float(alpha), num_classes, labels_getter
         self._options = {self._policy: self.alpha, "pairing": "roll", "granularity": "batch"}
         self._spec = _api.Spec(**self._options)
         super().__init__(seed, first)
 
     def __call__(self, *inputs: Any) -> Any:
+        """inputs: a batch, images and labels among them. Returns the same with both mixed, as the
+        class says; raises as mixfuse.mix, and ValueError where labels or images are not found."""
+        if not inputs:
+            raise TypeError("inputs: none, expected a batch")
         sample = inputs if len(inputs) > 1 else inputs[0]
         getter = self._labels_getter
         labels = getter(sample) if callable(getter) else _labels_of(sample)
         self._check_labels(labels)
         images = self._images(sample, labels)
-        made = dict(zip(map(id, (labels, *images)), self._mixed(images, labels), strict=True))
-        self.step += 1
+        values = self._stepped(lambda draw: self._mixed(images, labels, draw))
+        made = dict(zip(map(id, (labels, *images)), values, strict=True))
         return _replaced(sample, lambda leaf: made.get(id(leaf), leaf))
 
     forward = __call__
@@ -141,10 +146,9 @@ class _Transform(Draws):
             raise ValueError("inputs: images of several sizes, expected one, where one box fits")
         return images
 
-    def _mixed(self, images: list[Any], labels: Any) -> list[Any]:
+    def _mixed(self, images: list[Any], labels: Any, draw: dict[str, int]) -> list[Any]:
         """Targets, then the images, all by one draw."""
         check_not_captured(labels)
-        draw = self._here()
         rows = labels
         if labels.ndim == 2 and _frameworks.is_integer(labels):
             rows = _frameworks.as_float(labels)
@@ -198,10 +202,16 @@ _ABOUT = """
 
 
 class MixUp(_Transform):
-    __doc__ = "Mixup of a batch; takes the place of torchvision.transforms.v2.MixUp." + _ABOUT
+    __doc__ = (
+        "Mixup of a batch (Zhang et al. 2018, arXiv:1710.09412); takes the place of "
+        "torchvision.transforms.v2.MixUp." + _ABOUT
+    )
     _policy = "mixup"
 
 
 class CutMix(_Transform):
-    __doc__ = "CutMix of a batch; takes the place of torchvision.transforms.v2.CutMix." + _ABOUT
+    __doc__ = (
+        "CutMix of a batch (Yun et al. 2019, arXiv:1905.04899); takes the place of "
+        "torchvision.transforms.v2.CutMix." + _ABOUT
+    )
     _policy = "cutmix"

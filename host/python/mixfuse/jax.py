@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +27,7 @@ import numpy
 
 from mixfuse import _core
 from mixfuse._api import Spec, spec_of
+from mixfuse._draws import checked
 
 _TARGET = "mixfuse_mix"
 _HANDLERS = getattr(_core, "jax_handlers", {})
@@ -69,12 +69,7 @@ def key(seed: int, step: int = 0, first: int = 0) -> jax.Array:
 
 
 def _words(name: str, value: Any, bits: int) -> numpy.ndarray:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: {type(value).__qualname__}, expected an int") from None
-    if not 0 <= number < 1 << bits:
-        raise ValueError(f"{name}: {number}, expected 0 to 2^{bits} - 1")
+    number = checked(name, value, bits)
     return numpy.asarray([number & 0xFFFFFFFF, number >> 32], "uint32")
 
 
@@ -169,8 +164,12 @@ def _first(value: Any) -> jax.Array:
         return jnp.asarray(_words("first", value, 48))
     if value.shape != () or not jnp.issubdtype(value.dtype, jnp.integer):
         raise ValueError(f"first: {value.dtype} {value.shape}, expected an integer scalar")
-    wide = value.dtype.itemsize == 8
-    high = (value >> 32) if wide else jnp.zeros_like(value)
+    bits = 8 * value.dtype.itemsize
+    high = jnp.zeros_like(value)
+    if bits == 64:
+        high = value >> 32
+    elif jnp.issubdtype(value.dtype, jnp.signedinteger):
+        high = value >> (bits - 1)  # of a negative one all bits, which the handler refuses
     return jnp.stack([value.astype("uint32"), high.astype("uint32")])
 
 
@@ -266,7 +265,7 @@ def _targets(labels: jax.Array, num_classes: Any, dtype: Any) -> tuple[str, tupl
         raise ValueError(
             "num_classes: missing, expected the number of classes that the ids count to"
         )
-    columns = labels.shape[1] if labels.ndim == 2 else operator.index(num_classes)
+    columns = labels.shape[1] if labels.ndim == 2 else checked("num_classes", num_classes, 63)
     made = labels.dtype if floats else "float32"
     return _dtype("target_dtype", dtype, made), (labels.shape[0] if labels.ndim else 0, columns)
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from mixfuse import _api
+from mixfuse._draws import checked, seed_of_framework
 from mixfuse._torch_backward import Rows, images_backward, labels_backward
 from mixfuse._torch_options import Options, options_of, text_of
 from mixfuse._torch_shapes import layout_of, new_mixed, new_plan, new_targets
@@ -38,20 +39,22 @@ _library.define(
 
 def key(seed: int | None = None, step: int = 0, first: int = 0, *, device: Any = None) -> Tensor:
     """The draw of an operator: int64 (3,) of seed, step and the global index of the batch's first
-    sample. seed=None takes a word of torch's CPU generator, so torch.manual_seed(seed + rank) is
-    heard. On the device of the images, a captured CUDA graph draws anew at each replay; in host
-    memory it serves images on any device, and is read when the operator runs."""
-    if seed is None:
-        seed = int(torch.empty((), dtype=torch.int64).random_(-(1 << 63), None))
-    word = (seed + (1 << 63)) % (1 << 64) - (1 << 63)
-    return torch.tensor([word, step, first], dtype=torch.int64, device=device)
+    sample (seed 64 bits, the others 48). seed=None takes a word of torch's CPU generator, so
+    torch.manual_seed(seed + rank) is heard. On the device of the images, a captured CUDA graph
+    draws anew at each replay; in host memory it serves images on any device, and is read when the
+    operator runs. Raises TypeError and ValueError, naming the argument."""
+    word = seed_of_framework() if seed is None else checked("seed", seed, 64)
+    word -= (word >> 63) << 64  # the same bits, signed
+    words = [word, checked("step", step, 48), checked("first", first, 48)]
+    return torch.tensor(words, dtype=torch.int64, device=device)
 
 
 @torch.compiler.assume_constant_result  # or a trace would follow how the text is made
 def options(**how: Any) -> str:
-    """The operators' last argument, from keyword arguments of Spec (mixup, cutmix, switch, boxes,
-    fold, policies, probability, pairing, granularity, group, flip) and of mixfuse.mix (num_classes,
-    smoothing, ignored, target_dtype, layout; out of place mean, std, out_layout, out_dtype)."""
+    """The operators' last argument, from spec=, a Spec, or its keyword arguments (mixup, cutmix,
+    switch, boxes, fold, policies, probability, pairing, granularity, group, flip) and from those of
+    mixfuse.mix (num_classes, smoothing, ignored, target_dtype, layout; out of place mean, std,
+    out_layout, out_dtype)."""
     return text_of(how)
 
 
@@ -67,7 +70,8 @@ def mix(
     how: as of `options`.
 
     Returns mixed, targets (dense) and the plan: int32 (B, 11), rows of Plan.rows() as they lie.
-    Raises as mixfuse.mix.
+    Raises as mixfuse.mix. What is wrong with values on a CUDA device (ids, a key's step) is told by
+    nobody here: bad ids leave their share out, a bad key leaves the batch unmixed.
     """
     return torch.ops.mixfuse.mix(x, y, key, partners, options(**how))
 
@@ -120,11 +124,9 @@ def _mix(
 def _mix_in_place(
     x: Tensor, y: Tensor | None, key: Tensor, partners: Tensor | None, options: str
 ) -> tuple[Tensor, Tensor]:
-    if torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad)):
-        raise ValueError("x: mixed in place, but it requires grad; expected mixfuse.torch.mix")
+    targets, rows = _mix_in_place_fake(x, y, key, partners, options)
     how = options_of(options)
     x, y = x.detach(), None if y is None else y.detach()
-    targets, rows = _mix_in_place_fake(x, y, key, partners, options)
     plan = _draw(x, key, partners, how)
     plan.rows_into(rows)
     _api.mix(
@@ -147,6 +149,8 @@ def _mix_fake(
 def _mix_in_place_fake(
     x: Tensor, y: Tensor | None, key: Tensor, partners: Tensor | None, options: str
 ) -> tuple[Tensor, Tensor]:
+    if torch.is_grad_enabled() and (x.requires_grad or (y is not None and y.requires_grad)):
+        raise ValueError("x: mixed in place, but it requires grad; expected mixfuse.torch.mix")
     how = options_of(options)
     if how.only_out_of_place:
         raise ValueError(f"{how.only_out_of_place[0]}: given in place, expected mixfuse.torch.mix")
