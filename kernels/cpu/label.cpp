@@ -45,7 +45,10 @@ void one_hots(LabelJob const& job, Row const& row, std::int64_t sample) {
 
 }  // namespace
 
-void label(LabelJob const& job, int threads) {
+void label(LabelJob const& job, int wanted) {
+  constexpr std::int64_t least_elements = 16384;
+  std::int64_t const elements = job.samples * (job.sparse ? 1 : job.classes);
+  int const threads = threads_for(elements, least_elements, wanted);
   parallel_for(job.samples, threads, [&](std::int64_t sample) {
     Row const row = job.rows[sample];
     if (job.sparse) return maths::sparse_target(job, row, sample);

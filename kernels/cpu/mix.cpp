@@ -677,11 +677,9 @@ class Mixer {
 
 std::int32_t sample_of(std::int32_t entry) { return entry < 0 ? ~entry : entry; }
 
-int threads_for(std::int64_t work, int wanted) {
+int threads_for(std::int64_t bytes, int wanted) {
   std::int64_t const forced = detail::cpu_override().chunk;
-  std::int64_t const most = std::max<std::int64_t>(1, work / (forced > 0 ? forced : least_work));
-  int const usable = usable_threads(wanted);
-  return static_cast<int>(std::min<std::int64_t>(usable, most));
+  return cpu::threads_for(bytes, forced > 0 ? forced : least_work, wanted);
 }
 
 template <class In, class Out>

@@ -106,7 +106,7 @@ std::size_t workspace_bytes(std::int64_t capacity) {
   return static_cast<std::size_t>(capacity) * (2 * sizeof(maths::Keyed) + sizeof(std::int32_t));
 }
 
-void plan(PlanJob const& job, int threads) {
+void plan(PlanJob const& job, int wanted) {
   Draw const draw = job.live != nullptr ? *job.live : job.draw;
   Drawing from = maths::live_drawing(job, draw);
   Policy policies[max_policies];
@@ -122,6 +122,8 @@ void plan(PlanJob const& job, int threads) {
   job.header->step = from.draw.step;
   if (mark != 0) raise(*job.header, mark);
   detail::Isa const isa = chosen_isa();
+  constexpr std::int64_t least_rows = 64;
+  int const threads = threads_for(job.samples, least_rows, wanted);
   std::int64_t const groups = maths::group_count(from);
   // Many groups are shared out whole, a single one by its samples.
   int const inner = groups > 1 ? 1 : threads;

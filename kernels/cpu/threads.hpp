@@ -42,6 +42,13 @@ inline int usable_threads(int wanted) noexcept {
 #endif
 }
 
+/// As many as there is work for, `least` for each; waking a team takes microseconds, and far longer
+/// where other work has the cores.
+inline int threads_for(std::int64_t work, std::int64_t least, int wanted) noexcept {
+  std::int64_t const most = work / least;
+  return most <= 1 ? 1 : static_cast<int>(std::min<std::int64_t>(most, usable_threads(wanted)));
+}
+
 /// body(begin, end) for contiguous runs that make up [0, count), one a thread.
 template <class Body>
 void parallel_runs(std::int64_t count, int wanted, Body const& body) {
