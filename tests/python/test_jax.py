@@ -220,14 +220,17 @@ def test_arrays_are_never_written() -> None:
 # shard_map
 
 
-def sharded(function: Any, ins: Any, outs: Any) -> Any:
+def mesh_of_four() -> Any:
     if jax.default_backend() != "cpu":
         pytest.skip("shards the CPU's devices")
     assert jax.device_count() == 4
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    return jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def sharded(function: Any, ins: Any, outs: Any) -> Any:
     spec = jax.sharding.PartitionSpec
     return jax.shard_map(
-        function, mesh=mesh,
+        function, mesh=mesh_of_four(),
         in_specs=tuple(spec("data") if i else spec() for i in ins),
         out_specs=tuple(spec("data") if o else spec() for o in outs),
     )  # fmt: skip
@@ -248,6 +251,31 @@ def test_shards_with_pairing_groups_are_the_whole_batch(group: int) -> None:
     assert equal(mixed, wanted[0]) and equal(targets, wanted[1])
     assert equal(after, mj.key(SEED, STEP + 1))
     assert len({shard.device for shard in mixed.addressable_shards}) == 4
+
+
+def test_shards_without_groups_have_the_lambdas_of_the_whole_batch() -> None:
+    spec = mixfuse.Spec(mixup=0.4, cutmix=1.0, flip=0.5)
+    batch = images((16, 3, 9, 8))
+
+    def shard(x: Any, key: Any) -> Any:
+        first = jax.lax.axis_index("data") * x.shape[0]
+        rows = mj.mix(x, None, key, spec, first=first, rows=True)[3]
+        return rows.outside, rows.inside, rows.flip, rows.lo, rows.hi, rows.partner
+
+    *drawn, partner = jax.jit(sharded(shard, (1, 0), (1,) * 6))(batch, mj.key(SEED, STEP))
+    wanted = mixfuse.plan(batch, spec, seed=SEED, step=STEP).rows()
+    for name, values in zip(("outside", "inside", "flip", "lo", "hi"), drawn, strict=True):
+        assert equal(values, wanted[name].astype(values.dtype))
+    assert partner.max() < 4  # of the shard
+
+
+def test_jit_of_sharded_arrays_is_right_and_whole_on_each_device() -> None:
+    spec = jax.sharding.PartitionSpec("data")
+    batch = images((16, 3, 9, 8))
+    there = jax.device_put(batch, jax.sharding.NamedSharding(mesh_of_four(), spec))
+    mixed = jax.jit(lambda x: mj.mix(x, None, mj.key(SEED, STEP), SPEC)[0])(there)
+    assert equal(mixed, mixfuse.mix(batch, spec=SPEC, seed=SEED, step=STEP))
+    assert mixed.is_fully_replicated
 
 
 def test_grad_in_shards_is_that_of_the_whole_batch() -> None:

@@ -128,6 +128,8 @@ def test_the_last_origin_which_timm_never_draws(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("whose", ["timm", "mixfuse"])
 def test_a_training_script_of_timm_s_kind_runs_unchanged(whose: str) -> None:
+    """Smoothing is asked for, though it is timm's default and so Mixup's (row 17), but nobody's
+    else: mixfuse.mix and collate take 0."""
     Mixup = peers.timm(".data").Mixup if whose == "timm" else mixfuse.Mixup
     loss_fn = peers.timm(".loss").SoftTargetCrossEntropy()
     torch.manual_seed(42)
