@@ -3,7 +3,7 @@
 
     python_calls.py --library build/cuda/bench/libmixfuse-peers.so --json calls.json
 
-The package that is installed is measured, on the CPU with one thread, in turns with the C++ calls, in
+The package that Python finds is measured, on the CPU with one thread, in turns with the C++ calls, in
 that thread's own time, since other work on the machine would drown microseconds.
 `over_us` is the median of a round's difference to C++. bench/README.md describes the JSON.
 """

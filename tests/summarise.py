@@ -2,6 +2,7 @@
 """Counts what the stages of ./run test wrote to build/STAGE/results: GoogleTest and pytest single
 tests, CTest those of whole programs."""
 
+import ast
 import collections
 import os
 import re
@@ -26,6 +27,8 @@ def count(program, tests):
             failures.append(f"{program}: {test.get('classname')}.{test.get('name')}")
         elif skipped is not None:
             reason = skipped.get("message") or skipped.text or "no reason given"
+            if reason == "collection skipped":  # pytest's of a whole file: (path, line, reason)
+                reason = ast.literal_eval(skipped.text)[2].removeprefix("Skipped: ")
             reason = re.sub(r"^\S+:\d+\s+", "", reason).strip().splitlines()[0:1]
             skips[reason[0] if reason else "no reason given"] += 1
         elif test.get("status", "run") == "run":

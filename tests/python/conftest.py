@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+from collections.abc import Generator
 from typing import Any
 
 import numpy
@@ -50,3 +52,14 @@ def place(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture
 def cuda() -> Cuda:
     return cuda_place()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    """Where a GPU is required, a torch with CUDA that does not see it is a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and "torch sees no CUDA device" in str(report.longrepr):
+        required = os.environ.get("MIXFUSE_REQUIRE_GPU") == "1"
+        if required and sys.modules["torch"].version.cuda is not None:
+            report.outcome = "failed"
