@@ -340,12 +340,10 @@ def mix(
         raise TypeError("out: given beside out_dtype, or images beside out_layout")
     if targets_out is not None and target_dtype is not None:
         raise TypeError("targets_out: given beside target_dtype")
-    for name, tensor in (("images", images), ("labels", labels), ("partners", partners),
-                         ("partner_labels", partner_labels), ("out", out),
-                         ("targets_out", targets_out)):  # fmt: skip
-        if getattr(tensor, "requires_grad", False) and _frameworks.records_gradients(tensor):
-            raise ValueError(f"{name}: requires grad, which would be lost; expected "
-                             f"{name}.detach(), or the operators of mixfuse.torch")  # fmt: skip
+    for tensor in (images, labels, partners, partner_labels, out, targets_out):
+        if tensor is not None and getattr(tensor, "requires_grad", False):
+            _check_gradients(images=images, labels=labels, partners=partners, out=out,
+                             partner_labels=partner_labels, targets_out=targets_out)  # fmt: skip
     arguments = (images, labels, plan, core, seed, step, first, draw, schedule, partners,
                  partner_labels, out, targets_out, num_classes, smoothing, ignored,
                  target == "sparse", layout, out_layout, out_dtype, target_dtype, mean, std, stream,
@@ -357,6 +355,15 @@ def mix(
             result = _core.mix(*arguments)
     _frameworks.has_written(out, targets_out, draw)
     return result
+
+
+def _check_gradients(**tensors: Any) -> None:
+    for name, tensor in tensors.items():
+        if getattr(tensor, "requires_grad", False) and _frameworks.records_gradients(tensor):
+            raise ValueError(
+                f"{name}: requires grad, which would be lost; expected {name}.detach(), or the "
+                "operators of mixfuse.torch"
+            )
 
 
 def info() -> dict[str, Any]:

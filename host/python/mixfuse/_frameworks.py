@@ -55,10 +55,12 @@ def has_written(*tensors: Any) -> None:
     if torch is None:
         return
     for tensor in tensors:
-        if isinstance(tensor, tuple):
-            has_written(*tensor)
-        elif isinstance(tensor, torch.Tensor):
+        if tensor is None:
+            continue
+        if isinstance(tensor, torch.Tensor):
             torch.autograd.graph.increment_version(tensor)
+        elif isinstance(tensor, tuple):
+            has_written(*tensor)
 
 
 def warn(text: str) -> None:
