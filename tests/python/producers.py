@@ -203,7 +203,8 @@ class CudaArray(Versioned):
 
 
 def exchanging(stream: int = 0, major: int = 1, previous: Any = None, lends: bool = True) -> type:
-    """A type that has DLPack 1.3's table of C functions, `stream` being its current stream."""
+    """A type that has DLPack 1.3's table of C functions, `stream` being its current stream; behind
+    it the table of `previous`, such a type too."""
 
     def object_at(address: int) -> Any:
         return ctypes.cast(address, ctypes.py_object).value
@@ -236,7 +237,7 @@ def exchanging(stream: int = 0, major: int = 1, previous: Any = None, lends: boo
         return ctypes.cast(function, ctypes.c_void_p).value or 0
 
     table = _Exchange(
-        major, 3, ctypes.addressof(previous) if previous is not None else None, None,
+        major, 3, ctypes.addressof(previous.table) if previous is not None else None, None,
         address(managed_from_object), None, address(tensor_from_object) if lends else None,
         address(current_stream),
     )  # fmt: skip
@@ -247,6 +248,6 @@ def exchanging(stream: int = 0, major: int = 1, previous: Any = None, lends: boo
         {
             "__dlpack_c_exchange_api__": _new_capsule(ctypes.addressof(table), name, None),
             "table": table,
-            "kept": (name, managed_from_object, tensor_from_object, current_stream),
+            "kept": (name, previous, managed_from_object, tensor_from_object, current_stream),
         },
     )
