@@ -324,8 +324,9 @@ def mix(
     Mixup: Zhang et al. 2018, arXiv:1710.09412. CutMix: Yun et al. 2019, arXiv:1905.04899.
     """
     if plan is None:
-        _check_draw(draw, seed, step, first)
-        core = spec_of(spec, policy)._core
+        if draw is not None:
+            _check_draw(draw, seed, step, first)
+        core = spec._core if type(spec) is Spec and not policy else spec_of(spec, policy)._core
     elif spec is not None or policy or seed or step or first or draw is not None or schedule:
         raise TypeError("plan: given beside spec, seed, step, first, draw or schedule")
     else:
