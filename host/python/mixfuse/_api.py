@@ -345,6 +345,7 @@ def mix(
         if tensor is not None and getattr(tensor, "requires_grad", False):
             _check_gradients(images=images, labels=labels, partners=partners, out=out,
                              partner_labels=partner_labels, targets_out=targets_out)  # fmt: skip
+            break
     arguments = (images, labels, plan, core, seed, step, first, draw, schedule, partners,
                  partner_labels, out, targets_out, num_classes, smoothing, ignored,
                  target == "sparse", layout, out_layout, out_dtype, target_dtype, mean, std, stream,
@@ -360,7 +361,7 @@ def mix(
 
 def _check_gradients(**tensors: Any) -> None:
     for name, tensor in tensors.items():
-        if getattr(tensor, "requires_grad", False) and _frameworks.records_gradients(tensor):
+        if _frameworks.requires_gradient(tensor):
             raise ValueError(
                 f"{name}: requires grad, which would be lost; expected {name}.detach(), or the "
                 "operators of mixfuse.torch"

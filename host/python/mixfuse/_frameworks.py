@@ -45,8 +45,13 @@ def hand_over(like: Any, made: _core.Memory) -> Any:
     return sys.modules["jax"].dlpack.from_dlpack(made)
 
 
-def records_gradients(tensor: Any) -> bool:
-    return framework_of(tensor) == "torch" and sys.modules["torch"].is_grad_enabled()
+def requires_gradient(tensor: Any) -> bool:
+    """And it would be recorded now."""
+    return (
+        getattr(tensor, "requires_grad", False)
+        and framework_of(tensor) == "torch"
+        and sys.modules["torch"].is_grad_enabled()
+    )
 
 
 def has_written(*tensors: Any) -> None:

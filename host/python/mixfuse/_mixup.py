@@ -13,10 +13,7 @@ _GRANULARITY = {"batch": "batch", "pair": "pair", "elem": "sample"}
 
 
 def requires_gradient(*tensors: Any) -> bool:
-    return any(
-        getattr(tensor, "requires_grad", False) and _frameworks.records_gradients(tensor)
-        for tensor in tensors
-    )
+    return any(map(_frameworks.requires_gradient, tensors))
 
 
 def by_operator(images: Any, labels: Any, draw: dict[str, int], options: dict[str, Any]) -> Any:
