@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mixfuse
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -34,7 +35,7 @@ def drawn_by(processes: int, folder: Path) -> dict[str, str]:
     reports = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     assert len(reports) == processes
     hashes = {name: text for report in reports for name, text in report.items()}
-    assert len(hashes) == sum(map(len, reports)) == len(set(hashes.values())) == 20
+    assert len(hashes) == sum(map(len, reports)) == len(set(hashes.values())) == 40
     return hashes
 
 
@@ -42,3 +43,11 @@ def test_draws_do_not_depend_on_the_number_of_processes(tmp_path: Path) -> None:
     alone = drawn_by(1, tmp_path / "1")
     assert drawn_by(2, tmp_path / "2") == alone
     assert drawn_by(4, tmp_path / "4") == alone
+
+    example = runpy.run_path(str(EXAMPLES / "torch_ranks.py"))
+    for step in range(example["STEPS"]):
+        images, labels = example["batch_of"](step)
+        plan = mixfuse.plan(images, example["GLOBAL"], seed=42, step=step)
+        mixed = mixfuse.mix(images, labels, plan=plan, num_classes=example["CLASSES"])
+        whole = example["hashes"]((plan.rows(), *mixed), 0, f"over_all, step {step}")
+        assert whole.items() <= alone.items()
