@@ -50,7 +50,7 @@ Picture const pictures[] = {
     {"PlanesOfLines", Layout::nhwc, Layout::nchw, {odd, 16, 3, 3}, {odd, 3, 16, 3}, 3},
     {"PlanesOfEnds", Layout::nhwc, Layout::nchw, {even, 12, 5, 3}, {even, 3, 12, 5}, 3},
     {"Odd", Layout::nchw, Layout::nchw, {odd, 3, 3, 5}, {odd, 3, 3, 5}, 3, true},
-    {"OddVolumes", Layout::ncdhw, Layout::ncdhw, {odd, 3, 3, 5, 3}, {odd, 3, 3, 5, 3}, 1},
+    {"OddVolumes", Layout::ncdhw, Layout::ncdhw, {odd, 3, 3, 5, 3}, {odd, 3, 3, 5, 3}, 1, true},
     {"OddHeights", Layout::nchw, Layout::nchw, {even, 15, 17, 1}, {even, 15, 17, 1}, 1},
     {"OddDepths", Layout::ncdhw, Layout::ncdhw, {odd, 15, 17, 1, 1}, {odd, 15, 17, 1, 1}, 1},
     {"OddPixels", Layout::nhwc, Layout::nhwc, {even, 5, 3, 3}, {even, 5, 3, 3}, 3, true},
@@ -122,6 +122,7 @@ TEST_P(ColumnEach, MeetsThinBoxesAndAnyBits) {
   for (auto const& [from, to] : {std::pair{DType::u8, DType::u8},
                                  {DType::u8, DType::f32},
                                  {DType::f16, DType::f16},
+                                 {DType::bf16, DType::bf16},
                                  {DType::f32, DType::bf16},
                                  {DType::f32, DType::f32}}) {
     Array const images = any_bits(from, picture, random);
@@ -191,6 +192,29 @@ INSTANTIATE_TEST_SUITE_P(Columns, ColumnEach, testing::ValuesIn(pictures),
                          [](auto const& info) { return info.param.name; });
 
 class ColumnOnce : public OnDevice {};
+
+// In place the sample behind a chunk is read with it: for the row before, or, where that one only
+// copies, for its own row alone.
+TEST_F(ColumnOnce, ARowBehindACopyIsReadIfItsBoxIsMet) {
+  Random random(83);
+  for (auto const& [dtype, width] : {std::pair{DType::f32, 4}, {DType::f32, 3}, {DType::u8, 3}}) {
+    Array const images = tagged(dtype, {34, 4, 3, 3, width}, Layout::ncdhw);
+    Extents const extents = extents_of_array(images);
+    for (int n = 0; n < 16; ++n) {
+      auto rows = thin_rows(extents, false, random);
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        rows[i].partner = static_cast<std::int32_t>((i + 1) % rows.size());
+        bool const copies = i % 2 == static_cast<std::size_t>(n % 2);
+        bool const pastes = random.below(2) == 0;
+        rows[i].outside = copies || !pastes ? 1.0f : 0.25f;
+        rows[i].inside = copies ? 1.0f : pastes ? 0.0f : 0.25f;
+      }
+      Array const expected = mix_at(on_cpu(), {images}, rows, same_as(images));
+      Forced const forced(32, 0, 0, 0, 1);
+      expect_same(mix_in_place_at(here(), images, rows), expected, "in place");
+    }
+  }
+}
 
 // Only where memory ends with the tensor, is a read beyond it seen.
 TEST_F(ColumnOnce, ReadsNothingOutsideTheBatch) {

@@ -216,6 +216,24 @@ TEST_F(LaunchOnce, RunsInPlaceAreTheSameBytesInAnyParts) {
   }
 }
 
+// The sign of an entry says that its cycle ends there; sample 0 has none, wherever it lies.
+TEST_F(LaunchOnce, APartBeginsBehindAnySample) {
+  for (DType const dtype : {DType::u8, DType::f32}) {
+    Array const images = tagged(dtype, {16, 1, 1, 4});
+    for (std::uint64_t step = 0; step < 24; ++step) {
+      auto const in_place = [&](Place place) {
+        Plan plan = make_plan(place, mixup_spec(), extents_of_array(images), {9, step, 3});
+        Tensor const inout(place, images);
+        mix_in_place(inout, plan, place.queue);
+        return inout.read();
+      };
+      Array const expected = in_place(on_cpu());
+      Forced const forced(32, 0, 0, 0, 16);
+      expect_same(in_place(here()), expected, "in place");
+    }
+  }
+}
+
 // Rows of many accesses, in chunks; at any address; with shares halfway between two bf16.
 TEST_F(LaunchOnce, TargetsOfAnyLengthAndFormAreTheSameBytes) {
   Random random(79);
