@@ -5,6 +5,7 @@
 #include <set>
 #include <string>
 
+#include "kernels/maths/philox.hpp"
 #include "tests/support/reference.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/values.hpp"
@@ -59,6 +60,10 @@ struct Way {
 
 class LiveEach : public OnDeviceWith<Way> {};
 class LiveOf : public OnDevice {};
+class LiveSized : public OnDeviceWith<std::int64_t> {};
+
+// One that a block sorts, and one that takes the device.
+INSTANTIATE_TEST_SUITE_P(Samples, LiveSized, testing::Values(1000, 4200));
 
 TEST_P(LiveEach, PlanNIsTheEagerOneOfStepN) {
   Spec const& spec = GetParam().spec;
@@ -125,9 +130,10 @@ TEST_F(LiveOf, ABatchOfNoSamplesAdvancesTheStepAndWritesNothingElse) {
   EXPECT_EQ(memory.read(), before);
 }
 
-TEST_F(LiveOf, AlphasAreThoseOfTheMoment) {
+TEST_P(LiveSized, AlphasAreThoseOfTheMoment) {
   Place const place = here();
-  Living living(place, 64, {3, 0, 0});
+  Extents const batch = image(GetParam(), 9, 7);
+  Living living(place, batch.samples, {3, 0, 0});
   Values<Beta> weights(place, {{}, {}});
   Spec spec = busy();
   Spec off = spec;  // what the spec says of them does not matter
@@ -137,24 +143,26 @@ TEST_F(LiveOf, AlphasAreThoseOfTheMoment) {
   for (auto const& [mixup, cutmix] : {std::pair<Beta, Beta>{{1, 1}, {1, 1}},
                                       {{0.2f, 0.2f}, {3, 0.5f}},
                                       {{0, 0}, {1, 1}},
-                                      {{1e-6f, 1e6f}, {0, 0}},
+                                      {{1e-6f, 1e6f}, {1e6f, 1e-6f}},
+                                      {{1e6f, 1e-6f}, {0, 0}},
                                       {{0, 0}, {0, 0}},
                                       {{1e6f, 1e6f}, {1e-6f, 1e-6f}},
                                       {{0.5f, 4}, {4, 0.5f}}}) {
     weights.set({mixup, cutmix});
     std::get<Mixup>(spec.policies[0].policy).weight = mixup;
     std::get<CutMix>(spec.policies[1].policy).weight = cutmix;
-    ASSERT_EQ(living.rows(off, image(64, 9, 7), {weights.data(), nullptr, nullptr}),
-              drawn_rows(on_cpu(), spec, image(64, 9, 7), {3, step, 0}))
+    ASSERT_EQ(living.rows(off, batch, {weights.data(), nullptr, nullptr}),
+              drawn_rows(on_cpu(), spec, batch, {3, step, 0}))
         << step;
     ++step;
   }
   EXPECT_FALSE(error_of(living.plan, place));
 }
 
-TEST_F(LiveOf, ProbabilitiesAreThoseOfTheMoment) {
+TEST_P(LiveSized, ProbabilitiesAreThoseOfTheMoment) {
   Place const place = here();
-  Living living(place, 200, {3, 0, 0});
+  Extents const batch = image(GetParam(), 9, 7);
+  Living living(place, batch.samples, {3, 0, 0});
   Values<float> shares(place, {0, 0}), probability(place, {0});
   Spec spec = busy();
   std::uint64_t step = 0;
@@ -170,30 +178,17 @@ TEST_F(LiveOf, ProbabilitiesAreThoseOfTheMoment) {
     spec.policies[0].probability = first;
     spec.policies[1].probability = second;
     spec.probability = all;
-    ASSERT_EQ(living.rows(busy(), image(200, 9, 7), {nullptr, shares.data(), probability.data()}),
-              drawn_rows(on_cpu(), spec, image(200, 9, 7), {3, step, 0}))
+    ASSERT_EQ(living.rows(busy(), batch, {nullptr, shares.data(), probability.data()}),
+              drawn_rows(on_cpu(), spec, batch, {3, step, 0}))
         << step;
     ++step;
   }
   EXPECT_FALSE(error_of(living.plan, place));
 }
 
-TEST_F(LiveOf, ADeviceWideSortFollowsTheScheduleToo) {
+TEST_P(LiveSized, AsManyPoliciesAsThereCanBeAreScheduled) {
   Place const place = here();
-  Living living(place, 4500, {3, 9, 0});
-  Values<Beta> const weights(place, {{2, 5}, {0, 0}});
-  Values<float> const shares(place, {0.6f, 0.2f}), probability(place, {0.8f});
-  Spec spec = busy();
-  spec.policies = {{Mixup{{2, 5}, Fold::none}, 0.6f}, {CutMix{{0, 0}}, 0.2f}};
-  spec.probability = 0.8f;
-  EXPECT_EQ(
-      living.rows(busy(), image(4500, 5, 5), {weights.data(), shares.data(), probability.data()}),
-      drawn_rows(on_cpu(), spec, image(4500, 5, 5), {3, 9, 0}));
-  EXPECT_EQ(living.draw().step, 10u);
-}
-
-TEST_F(LiveOf, AsManyPoliciesAsThereCanBeAreScheduled) {
-  Place const place = here();
+  Extents const batch = image(GetParam(), 9, 7);
   for (int const count : {1, 3, max_policies}) {
     Spec spec = busy();
     spec.policies.clear();
@@ -219,17 +214,48 @@ TEST_F(LiveOf, AsManyPoliciesAsThereCanBeAreScheduled) {
           },
           policy);
     }
-    Living living(place, 200, {3, 9, 0});
+    Living living(place, batch.samples, {3, 9, 0});
     Values<Beta> weights(place, alphas);
     Values<float> const shares(place, parts);
     Schedule const schedule{weights.data(), shares.data(), nullptr};
-    EXPECT_EQ(living.rows(other, image(200, 9, 7), schedule),
-              drawn_rows(on_cpu(), spec, image(200, 9, 7), {3, 9, 0}));
+    EXPECT_EQ(living.rows(other, batch, schedule), drawn_rows(on_cpu(), spec, batch, {3, 9, 0}));
     EXPECT_FALSE(error_of(living.plan, place));
     alphas.back() = {nan, 1};
     weights.set(alphas);
-    living.rows(other, image(200, 9, 7), schedule);
+    living.rows(other, batch, schedule);
     EXPECT_EQ(error_of(living.plan, place).code(), ErrorWord::Code::weight);
+    for (float const last : {nan, 1.0f}) {  // not a probability; with the others above 1
+      if (count == 1 && last == 1.0f) continue;
+      parts.back() = last;
+      Values<float> const bad(place, parts);
+      Living wrong(place, batch.samples, {3, 9, 0});
+      wrong.rows(other, batch, {nullptr, bad.data(), nullptr});
+      EXPECT_EQ(error_of(wrong.plan, place).code(), ErrorWord::Code::probability) << count;
+    }
+  }
+}
+
+// Of 2^32 words so many are below as the probability says, to the word.
+TEST_P(LiveSized, AScheduledProbabilityIsExact) {
+  Place const place = here();
+  Extents const batch = image(GetParam(), 4, 4);
+  Draw const draw{9, 8, 7};
+  for (auto const purpose : {maths::Purpose::gate, maths::Purpose::policy}) {
+    for (std::uint32_t const above : {0u, 1u}) {
+      std::uint64_t at = 0;  // a sample whose word, or the one above it, is a float's share
+      std::uint32_t bound = 1;
+      for (; bound % 256 != 0; ++at) {
+        bound = maths::draw_words(draw.seed, draw.first + at, draw.step, purpose).w[0] + above;
+      }
+      ASSERT_LE(at, static_cast<std::uint64_t>(batch.samples));
+      Values<float> const probability(place, {static_cast<float>(bound) * 0x1p-32f});
+      bool const is_gate = purpose == maths::Purpose::gate;
+      Living living(place, batch.samples, draw);
+      auto const rows = living.rows(mixup_spec(1e6f), batch,
+                                    {nullptr, is_gate ? nullptr : probability.data(),
+                                     is_gate ? probability.data() : nullptr});
+      EXPECT_EQ(rows[at - 1].label != 1.0f, above == 1) << is_gate;
+    }
   }
 }
 
@@ -385,25 +411,26 @@ TEST_F(LiveOf, AnErrorStaysUntilItIsClearedAndTheStepsAfterItAreRight) {
   EXPECT_FALSE(error_of(living.plan, place));
 }
 
-TEST_F(LiveOf, TheLastStepAndTheLastIndexAreDrawnAndTheNextAreNot) {
+TEST_P(LiveSized, TheLastStepAndTheLastIndexAreDrawnAndTheNextAreNot) {
   Place const place = here();
-  Extents const batch = image(8, 5, 5);
-  Living living(place, 8, {1, limit - 2, limit - 8});
+  std::int64_t const samples = GetParam();
+  Extents const batch = image(samples, 5, 5);
+  std::uint64_t const first = limit - static_cast<std::uint64_t>(samples);
+  Living living(place, samples, {1, limit - 2, first});
   for (std::uint64_t const step : {limit - 2, limit - 1}) {
-    EXPECT_EQ(living.rows(busy(), batch),
-              drawn_rows(on_cpu(), busy(), batch, {1, step, limit - 8}));
+    EXPECT_EQ(living.rows(busy(), batch), drawn_rows(on_cpu(), busy(), batch, {1, step, first}));
   }
   EXPECT_FALSE(error_of(living.plan, place));
   for (int k = 0; k < 2; ++k) {
     for (Row const& row : living.rows(busy(), batch)) EXPECT_EQ(row.label, 1.0f);
     EXPECT_EQ(error_of(living.plan, place).step(), limit);
-    expect_draw(living.draw(), {1, limit, limit - 8});
+    expect_draw(living.draw(), {1, limit, first});
   }
   clear_error(living.plan, place.queue);
-  living.set({1, 7, limit - 7});
+  living.set({1, 7, first + 1});
   for (Row const& row : living.rows(busy(), batch)) EXPECT_EQ(row.label, 1.0f);
   EXPECT_EQ(error_of(living.plan, place).step(), 7u);
-  living.rows(busy(), image(7, 5, 5));
+  living.rows(busy(), image(samples - 1, 5, 5));
   EXPECT_EQ(living.draw().step, 9u);
 }
 

@@ -18,9 +18,9 @@ struct Shapes {
 };
 
 constexpr Shapes shapes_tested[] = {
-    {1e-6f, 1e-6f}, {1e-3f, 1e-3f}, {0.01f, 0.01f}, {0.2f, 0.2f}, {1.0f, 1.0f}, {8.0f, 8.0f},
-    {1e6f, 1e6f},   {1e-6f, 2e-6f}, {1e-6f, 1e6f},  {0.2f, 0.8f}, {2.0f, 1.0f}, {1e-3f, 5.0f},
-    {100.0f, 3.0f}, {0.01f, 1e4f},  {1e6f, 9e5f},   {5.0f, 1e6f},
+    {1e-6f, 1e-6f}, {1e-3f, 1e-3f}, {0.01f, 0.01f}, {0.2f, 0.2f}, {1.0f, 1.0f},   {8.0f, 8.0f},
+    {1e6f, 1e6f},   {1e-6f, 2e-6f}, {1e-6f, 1e6f},  {0.2f, 0.8f}, {2.0f, 1.0f},   {1e-3f, 5.0f},
+    {100.0f, 3.0f}, {0.01f, 1e4f},  {1e6f, 9e5f},   {5.0f, 1e6f}, {20.0f, 30.0f}, {7.0f, 500.0f},
 };
 
 /// Try t of draw i takes the words of block i + t.

@@ -130,6 +130,19 @@ TEST_F(LaunchOnce, NoRowIsWrittenBehindTheBatch) {
   }
 }
 
+// A root of more than 53 bits, and the longest sides that there are.
+TEST_F(LaunchOnce, BoxesOfHugeImagesAreTheSameBits) {
+  for (Extents const& batch :
+       {Extents{300, 1, {2147483647, 0, 0}, false}, Extents{300, 2, {1 << 30, 1 << 22, 0}, true},
+        Extents{300, 3, {1 << 20, 1 << 17, 1 << 15}, true}}) {
+    for (auto const kind : {Boxes::Kind::paper, Boxes::Kind::inside, Boxes::Kind::uniform}) {
+      Spec const spec = cutmix_spec(Boxes{kind});
+      EXPECT_EQ(drawn_rows(here(), spec, batch, {5, 6, 3}),
+                drawn_rows(on_cpu(), spec, batch, {5, 6, 3}));
+    }
+  }
+}
+
 /// Samples 0..n-1 in the order of their keys.
 std::vector<std::int64_t> sorted_word(std::int64_t n, Draw draw) {
   std::vector<std::pair<std::uint64_t, std::int64_t>> keyed;
