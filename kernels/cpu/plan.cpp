@@ -21,9 +21,40 @@ namespace {
 
 using maths::Drawing;
 
-[[gnu::always_inline]] inline void write(Drawing const& from, maths::Link link, std::int32_t at) {
-  from.job.rows[link.sample] = maths::draw_row(from, link.sample, link.partner);
-  from.job.order[at] = link.entry;
+/// Rows of links, in stages for a few at a time: each row's arithmetic is one long chain, and its
+/// neighbours' can run beside it.
+template <class LinkAt>
+[[gnu::always_inline]] inline void draw_rows(Drawing const& from, std::int32_t begin,
+                                             std::int32_t end, LinkAt const& link_at) {
+  constexpr std::int32_t most = 32;
+  Row* row[most];
+  Policy const* policy[most];
+  std::uint64_t index[most];
+  maths::Words words[most];
+  maths::Weight weight[most];
+  for (std::int32_t at = begin; at < end; at += most) {
+    std::int32_t const count = std::min(most, end - at);
+    for (std::int32_t k = 0; k < count; ++k) {
+      maths::Link const link = link_at(at + k);
+      row[k] = from.job.rows + link.sample;
+      *row[k] = maths::unmixed_row(from, link.sample, link.partner);
+      index[k] = maths::drawn_at(from, link.sample, link.partner);
+      policy[k] = link.partner < 0 ? nullptr : maths::draw_policy(from, index[k]);
+    }
+    for (std::int32_t k = 0; k < count; ++k) {
+      words[k] = maths::words_of(from, index[k], maths::Purpose::lambda);
+    }
+    for (std::int32_t k = 0; k < count; ++k) {
+      if (policy[k] == nullptr) continue;
+      weight[k] = maths::draw_beta(policy[k]->law, [&](std::uint32_t block) {
+        return block == 0 ? words[k]
+                          : maths::words_of(from, index[k], maths::Purpose::lambda, block);
+      });
+    }
+    for (std::int32_t k = 0; k < count; ++k) {
+      if (policy[k] != nullptr) maths::mix_row(*row[k], from, *policy[k], index[k], weight[k]);
+    }
+  }
 }
 
 /// The samples of sorted keys.
@@ -36,19 +67,22 @@ struct WriteSorted {
   [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Group group, Word word,
                                                 std::int32_t const* least, std::int32_t begin,
                                                 std::int32_t end) {
-    for (std::int32_t k = begin; k < end; ++k) {
-      write(*from, maths::link_in_word(from->job.pairing, word, k, group.size, least[k]),
-            group.start + k);
-    }
+    draw_rows(*from, begin, end, [&](std::int32_t k) {
+      auto const link = maths::link_in_word(from->job.pairing, word, k, group.size, least[k]);
+      from->job.order[group.start + k] = link.entry;
+      return link;
+    });
   }
 };
 
 struct WriteUnsorted {
   [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Group group,
                                                 std::int32_t begin, std::int32_t end) {
-    for (std::int32_t k = begin; k < end; ++k) {
-      write(*from, maths::unsorted_link(*from, group, k), group.start + k);
-    }
+    draw_rows(*from, begin, end, [&](std::int32_t k) {
+      auto const link = maths::unsorted_link(*from, group, k);
+      from->job.order[group.start + k] = link.entry;
+      return link;
+    });
   }
 };
 

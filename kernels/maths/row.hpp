@@ -185,34 +185,43 @@ MIXFUSE_HD inline Policy const* draw_policy(Drawing const& from, std::uint64_t i
   return nullptr;
 }
 
-/// A sample's row: the only place where methods differ. Partner -1 is a given one that was out of
-/// range: the sample stays unmixed.
-MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
-  PlanJob const& job = from.job;
+/// A sample's row before it is mixed. Partner -1 is a given one that was out of range: the sample
+/// stays as it is.
+MIXFUSE_HD inline Row unmixed_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
   Row row;
   row.partner = partner < 0 ? sample : partner;
   std::uint64_t const own = from.draw.first + static_cast<std::uint64_t>(sample);
   row.flip = from.flip != 0 && words_of(from, own, Purpose::flip).w[0] < from.flip ? 1 : 0;
-  if (partner < 0) return row;
+  return row;
+}
 
+/// Mixes a row by the weight drawn for it: the only place where methods differ.
+MIXFUSE_HD inline void mix_row(Row& row, Drawing const& from, Policy const& policy,
+                               std::uint64_t index, Weight weight) {
+  PlanJob const& job = from.job;
+  bool const own_larger = weight.own > weight.partner;
+  if ((policy.fold == Fold::own && !own_larger) || (policy.fold == Fold::partner && own_larger)) {
+    weight = {weight.partner, weight.own};
+  }
+  if (policy.kind == Policy::Kind::mixup) {
+    row.outside = row.inside = row.label = weight.own;
+    return;
+  }
+  row.box = draw_box(from, policy, index, weight.partner);
+  row.inside = 0.0f;
+  if (!is_empty(row.box, job.axes)) row.label = own_share(row.box, job.spatial, job.axes);
+}
+
+MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
+  Row row = unmixed_row(from, sample, partner);
+  if (partner < 0) return row;
   std::uint64_t const index = drawn_at(from, sample, partner);
   Policy const* const policy = draw_policy(from, index);
   if (policy == nullptr) return row;
-
-  Weight weight = draw_beta(policy->law, [&](std::uint32_t block) {
+  Weight const weight = draw_beta(policy->law, [&](std::uint32_t block) {
     return words_of(from, index, Purpose::lambda, block);
   });
-  bool const own_larger = weight.own > weight.partner;
-  if ((policy->fold == Fold::own && !own_larger) || (policy->fold == Fold::partner && own_larger)) {
-    weight = {weight.partner, weight.own};
-  }
-  if (policy->kind == Policy::Kind::mixup) {
-    row.outside = row.inside = row.label = weight.own;
-    return row;
-  }
-  row.box = draw_box(from, *policy, index, weight.partner);
-  row.inside = 0.0f;
-  if (!is_empty(row.box, job.axes)) row.label = own_share(row.box, job.spatial, job.axes);
+  mix_row(row, from, *policy, index, weight);
   return row;
 }
 
