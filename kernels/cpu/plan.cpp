@@ -22,7 +22,7 @@ namespace {
 using maths::Drawing;
 
 /// Rows of links, in stages for a few at a time: each row's arithmetic is one long chain, and its
-/// neighbours' can run beside it.
+/// neighbours' can run beside it. A given partner is in range: the host has looked.
 template <class LinkAt>
 [[gnu::always_inline]] inline void draw_rows(Drawing const& from, std::int32_t begin,
                                              std::int32_t end, LinkAt const& link_at) {
@@ -39,7 +39,7 @@ template <class LinkAt>
       row[k] = from.job.rows + link.sample;
       *row[k] = maths::unmixed_row(from, link.sample, link.partner);
       index[k] = maths::drawn_at(from, link.sample, link.partner);
-      policy[k] = link.partner < 0 ? nullptr : maths::draw_policy(from, index[k]);
+      policy[k] = maths::draw_policy(from, index[k]);
     }
     for (std::int32_t k = 0; k < count; ++k) {
       words[k] = maths::words_of(from, index[k], maths::Purpose::lambda);
