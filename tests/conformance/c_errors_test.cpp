@@ -368,76 +368,40 @@ TEST_F(CErrors, EachStructureSizeIsChecked) {
   struct {
     char const* named;
     Call call;
-    std::function<std::uint32_t&(Scene&)> size;
-  } const structures[] = {{"queue", draw, [](Scene & s) -> auto& {return s.queue_object.struct_size;
-}
-}  // namespace
-, {"spec", draw, [](Scene& s) -> auto& {return s.does.spec.struct_size;
-}  // namespace mixfuse::test
-}
-, {"spec.policies[0]", draw, [](Scene& s) -> auto& {return s.does.policies[0].struct_size;
-}
-}
-, {"batch", draw, [](Scene& s) -> auto& {return s.extents.struct_size;
-}
-}
-, {"schedule", draw_live, [](Scene& s) -> auto& {return s.schedule_object.struct_size;
-}
-}
-, {"in", mix, [](Scene& s) -> auto& {return s.from.struct_size;
-}
-}
-, {"out", mix, [](Scene& s) -> auto& {return s.to.struct_size;
-}
-}
-, {"normalise", mix, [](Scene& s) -> auto& {return s.map.struct_size;
-}
-}
-, {"in", label, [](Scene& s) -> auto& {return s.from.struct_size;
-}
-}
-, {"out", label, [](Scene& s) -> auto& {return s.to.struct_size;
-}
-}
-, {"rule", label, [](Scene& s) -> auto& {return s.rule_object.struct_size;
-}
-}
-, {"in", step, [](Scene& s) -> auto& {return s.from.struct_size;
-}
-}
-, {"out", step, [](Scene& s) -> auto& {return s.to.struct_size;
-}
-}
-, {"in", step_over, [](Scene& s) -> auto& {return s.from.struct_size;
-}
-}
-, {"inout", step_over, [](Scene& s) -> auto& {return s.to.struct_size;
-}
-}
-, {"info", [](Scene& s) { return mixfuse_get_cuda_info(s.info); },
-   [](Scene& s) -> auto& {return s.info_object.struct_size;
-}
-}
-, {"extents", [](Scene& s) { return mixfuse_extents_of(s.one, s.layout, s.batch); },
-   [](Scene& s) -> auto& {return s.extents.struct_size;
-}
-}
-, {"batch", [](Scene& s) { return mixfuse_plan_extents(s.plan, s.batch); },
-   [](Scene& s) -> auto& {return s.extents.struct_size;
-}
-}
-,
-}
-;
-for (auto const& [named, call, size] : structures) {
-  std::string const field = std::string(named) + ".struct_size: ";
-  auto const set = [&](std::uint32_t change) -> Change {
-    return [&size, change](Scene& s) { size(s) += change; };
+    std::uint32_t* (*size)(Scene&);
+  } const structures[] = {
+      {"queue", draw, [](Scene& s) { return &s.queue_object.struct_size; }},
+      {"spec", draw, [](Scene& s) { return &s.does.spec.struct_size; }},
+      {"spec.policies[0]", draw, [](Scene& s) { return &s.does.policies[0].struct_size; }},
+      {"batch", draw, [](Scene& s) { return &s.extents.struct_size; }},
+      {"schedule", draw_live, [](Scene& s) { return &s.schedule_object.struct_size; }},
+      {"in", mix, [](Scene& s) { return &s.from.struct_size; }},
+      {"out", mix, [](Scene& s) { return &s.to.struct_size; }},
+      {"normalise", mix, [](Scene& s) { return &s.map.struct_size; }},
+      {"in", label, [](Scene& s) { return &s.from.struct_size; }},
+      {"out", label, [](Scene& s) { return &s.to.struct_size; }},
+      {"rule", label, [](Scene& s) { return &s.rule_object.struct_size; }},
+      {"in", step, [](Scene& s) { return &s.from.struct_size; }},
+      {"out", step, [](Scene& s) { return &s.to.struct_size; }},
+      {"in", step_over, [](Scene& s) { return &s.from.struct_size; }},
+      {"inout", step_over, [](Scene& s) { return &s.to.struct_size; }},
+      {"info", [](Scene& s) { return mixfuse_get_cuda_info(s.info); },
+       [](Scene& s) { return &s.info_object.struct_size; }},
+      {"extents", [](Scene& s) { return mixfuse_extents_of(s.one, s.layout, s.batch); },
+       [](Scene& s) { return &s.extents.struct_size; }},
+      {"batch", [](Scene& s) { return mixfuse_plan_extents(s.plan, s.batch); },
+       [](Scene& s) { return &s.extents.struct_size; }},
   };
-  expect_refused(MIXFUSE_UNSUPPORTED, field, call, set(8));
-  expect_refused(MIXFUSE_INVALID_ARGUMENT, field, call, set(~0u));  // one less
-  expect_refused(MIXFUSE_INVALID_ARGUMENT, field, call, [&](Scene& s) { size(s) = 0; });
-}
+  for (auto const& structure : structures) {
+    std::string const field = std::string(structure.named) + ".struct_size: ";
+    auto const set = [&](std::uint32_t change) -> Change {
+      return [&structure, change](Scene& s) { *structure.size(s) += change; };
+    };
+    expect_refused(MIXFUSE_UNSUPPORTED, field, structure.call, set(8));
+    expect_refused(MIXFUSE_INVALID_ARGUMENT, field, structure.call, set(~0u));  // one less
+    expect_refused(MIXFUSE_INVALID_ARGUMENT, field, structure.call,
+                   [&](Scene& s) { *structure.size(s) = 0; });
+  }
 }
 
 TEST_F(CErrors, WhatIsWrongIsToldByStatusAndText) {
