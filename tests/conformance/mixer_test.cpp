@@ -260,7 +260,7 @@ TEST_F(MixerOf, ABadSpecOrDrawIsRefusedWhenItIsMade) {
   EXPECT_THROW((void)make(bad, {}, 9), invalid_argument);
   EXPECT_THROW((void)make(switching(Pairing::given), {}, 9), invalid_argument);
   EXPECT_THROW((void)make(switching(), {0, std::uint64_t{1} << 48, 0}, 9), invalid_argument);
-  EXPECT_THROW(make(switching(), {}, -1), invalid_argument);
+  EXPECT_THROW((void)make(switching(), {}, -1), invalid_argument);
   Mixer mixer = make(switching(), {1, 2, 3}, 9);
   EXPECT_THROW(mixer.set_draw({0, 0, ~std::uint64_t{0}}, test_queue()), invalid_argument);
   EXPECT_THROW(mixer.draw_into(nullptr, test_queue()), invalid_argument);
