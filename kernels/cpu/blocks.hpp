@@ -166,6 +166,7 @@ template <bool mirrored>
   std::int64_t done = 0;
   for (; done + 16 <= pixels; done += 16) {
     auto const* const raw = reinterpret_cast<__m128i const*>(from + 3 * done);
+    _mm_prefetch(reinterpret_cast<char const*>(raw) + fetch_ahead, _MM_HINT_T0);
     __m128i const a = _mm_loadu_si128(raw), b = _mm_loadu_si128(raw + 1);
     __m128i const c = _mm_loadu_si128(raw + 2);
     std::uint8_t* const out = to + (mirrored ? pixels - 16 - done : done);
