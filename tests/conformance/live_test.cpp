@@ -279,7 +279,7 @@ struct Bad {
     return {name, ErrorWord::Code::draw, {3, step, 2}};
   }
   [[nodiscard]] static Bad first(char const* name, std::uint64_t first) {
-    return {name, ErrorWord::Code::draw, {3, 5, first}};
+    return {name, ErrorWord::Code::draw, {3, 4, first}};
   }
   [[nodiscard]] static Bad gate(char const* name, float probability) {
     Bad bad{name, ErrorWord::Code::probability};
@@ -362,7 +362,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, LiveBad,
     testing::Values(
         Bad::step("step_at_the_limit", limit), Bad::step("step_2_63", 1ULL << 63).of_any_size(),
-        Bad::step("step_all_ones", ~0ULL), Bad::first("first_at_the_limit", limit),
+        Bad::step("step_all_ones", ~0ULL), Bad::first("first_at_the_limit", limit).of_any_size(),
         Bad::first("first_all_ones", ~0ULL), Bad::gate("probability_nan", nan).of_any_size(),
         Bad::gate("probability_negative", -1e-6f), Bad::gate("probability_above_1", 1.000001f),
         Bad::gate("probability_infinite", infinity), Bad::share("share_nan", nan, 0.5f),
