@@ -98,10 +98,12 @@ class LaunchOnce : public OnDevice {};
 TEST_F(LaunchOnce, GroupsInADeviceWideSortAreTheSameBits) {
   Extents const batch = image(4400, 5, 5);
   Spec const spec = busy_spec(Pairing::permutation, 4200);
-  Draw const draw{5, 6, 4000};  // the end of one group, then a whole one
-  auto const expected = drawn_rows(on_cpu(), spec, batch, draw);
-  Forced const forced(64, 3);
-  EXPECT_EQ(drawn_rows(here(), spec, batch, draw), expected);
+  for (std::uint64_t step = 6; step < 14; ++step) {
+    Draw const draw{5, step, 4000};  // the end of one group, then a whole one
+    auto const expected = drawn_rows(on_cpu(), spec, batch, draw);
+    Forced const forced(step == 6 ? 64 : 32, step == 6 ? 3 : 1);
+    EXPECT_EQ(drawn_rows(here(), spec, batch, draw), expected);
+  }
 }
 
 TEST_F(LaunchOnce, BlocksSortWordsManyTimesTheirSize) {
