@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <cstring>
 #include <string>
 
 #include "host/check.hpp"
@@ -45,7 +47,10 @@ DType dtype_of(char const* name, DLDataType dtype) {
 }  // namespace
 
 Device from_dlpack(char const* name, DLDevice device) {
-  switch (static_cast<int>(device.device_type)) {
+  std::int32_t type;  // copied, since of an older header's enum only its own values can be loaded
+  static_assert(sizeof type == sizeof device.device_type);
+  std::memcpy(&type, &device.device_type, sizeof type);
+  switch (type) {
     case on_cpu:
     case pinned:
       return Device::cpu();
@@ -53,7 +58,7 @@ Device from_dlpack(char const* name, DLDevice device) {
     case managed:
       return Device::cuda(device.device_id);
     default:
-      throw unsupported(message(name, ": on DLPack device ", static_cast<int>(device.device_type),
+      throw unsupported(message(name, ": on DLPack device ", type,
                                 ", expected CPU (1), CUDA (2), pinned (3) or managed (13) memory"));
   }
 }

@@ -8,7 +8,6 @@
 #include <string>
 
 #include "mixfuse/dlpack.hpp"
-#include "mixfuse/dlpack_mirror.h"  // before others: a system's own header may be too old
 #include "mixfuse/tensor.hpp"
 
 namespace mixfuse::python {
