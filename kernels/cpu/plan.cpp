@@ -21,11 +21,13 @@ namespace {
 
 using maths::Drawing;
 
-/// Rows of links, in stages for a few at a time: each row's arithmetic is one long chain, and its
-/// neighbours' can run beside it. A given partner is in range: the host has looked.
+/// Rows and order of a group's links, in stages for a few at a time: each row's arithmetic is one
+/// long chain, and its neighbours' can run beside it. A given partner is in range: the host has
+/// looked.
 template <class LinkAt>
-[[gnu::always_inline]] inline void draw_rows(Drawing const& from, std::int32_t begin,
-                                             std::int32_t end, LinkAt const& link_at) {
+[[gnu::always_inline]] inline void draw_rows(Drawing const& from, maths::Group group,
+                                             std::int32_t begin, std::int32_t end,
+                                             LinkAt const& link_at) {
   constexpr std::int32_t most = 32;
   Row* row[most];
   Policy const* policy[most];
@@ -36,6 +38,7 @@ template <class LinkAt>
     std::int32_t const count = std::min(most, end - at);
     for (std::int32_t k = 0; k < count; ++k) {
       maths::Link const link = link_at(at + k);
+      from.job.order[group.start + at + k] = link.entry;
       row[k] = from.job.rows + link.sample;
       *row[k] = maths::unmixed_row(from, link.sample, link.partner);
       index[k] = maths::drawn_at(from, link.sample, link.partner);
@@ -67,10 +70,8 @@ struct WriteSorted {
   [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Group group, Word word,
                                                 std::int32_t const* least, std::int32_t begin,
                                                 std::int32_t end) {
-    draw_rows(*from, begin, end, [&](std::int32_t k) {
-      auto const link = maths::link_in_word(from->job.pairing, word, k, group.size, least[k]);
-      from->job.order[group.start + k] = link.entry;
-      return link;
+    draw_rows(*from, group, begin, end, [&](std::int32_t k) {
+      return maths::link_in_word(from->job.pairing, word, k, group.size, least[k]);
     });
   }
 };
@@ -78,11 +79,8 @@ struct WriteSorted {
 struct WriteUnsorted {
   [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Group group,
                                                 std::int32_t begin, std::int32_t end) {
-    draw_rows(*from, begin, end, [&](std::int32_t k) {
-      auto const link = maths::unsorted_link(*from, group, k);
-      from->job.order[group.start + k] = link.entry;
-      return link;
-    });
+    draw_rows(*from, group, begin, end,
+              [&](std::int32_t k) { return maths::unsorted_link(*from, group, k); });
   }
 };
 

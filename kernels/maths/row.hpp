@@ -212,6 +212,7 @@ MIXFUSE_HD inline void mix_row(Row& row, Drawing const& from, Policy const& poli
   if (!is_empty(row.box, job.axes)) row.label = own_share(row.box, job.spatial, job.axes);
 }
 
+/// A sample's row, drawn whole.
 MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
   Row row = unmixed_row(from, sample, partner);
   if (partner < 0) return row;

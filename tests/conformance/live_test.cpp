@@ -186,6 +186,20 @@ TEST_P(LiveSized, ProbabilitiesAreThoseOfTheMoment) {
   EXPECT_FALSE(error_of(living.plan, place));
 }
 
+TEST_P(LiveSized, AScheduleIsFollowedWhole) {
+  Place const place = here();
+  Extents const batch = image(GetParam(), 5, 5);
+  Living living(place, batch.samples, {3, 9, 0});
+  Values<Beta> const weights(place, {{2, 5}, {0, 0}});
+  Values<float> const shares(place, {0.6f, 0.2f}), probability(place, {0.8f});
+  Spec spec = busy();
+  spec.policies = {{Mixup{{2, 5}, Fold::none}, 0.6f}, {CutMix{{0, 0}}, 0.2f}};
+  spec.probability = 0.8f;
+  EXPECT_EQ(living.rows(busy(), batch, {weights.data(), shares.data(), probability.data()}),
+            drawn_rows(on_cpu(), spec, batch, {3, 9, 0}));
+  EXPECT_EQ(living.draw().step, 10u);
+}
+
 TEST_P(LiveSized, AsManyPoliciesAsThereCanBeAreScheduled) {
   Place const place = here();
   Extents const batch = image(GetParam(), 9, 7);
