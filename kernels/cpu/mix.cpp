@@ -508,14 +508,13 @@ class Mixer {
            (rows == 1 || s.row == pixels * grains);
   }
 
-  /// A source in the output's order: as it lies, or brought to `to`.
+  /// A source in the output's order: as it lies, or brought to scratch.
   struct Planes {
     In const* at;
     std::int64_t apart;
   };
   Planes arranged(Source<In const> const& s, std::int64_t rows, std::int64_t pixels,
                   std::byte* scratch) const {
-    if (is_dense(s, rows, pixels)) return {s.at, s.plane};
     auto* const to = reinterpret_cast<In*>(scratch);
     std::int64_t const grains = walk_.extent[Walk::grain], plane = rows * pixels;
     bool const inside = course_.inside > 1;
@@ -556,13 +555,13 @@ class Mixer {
     bool const fits = slot_.tile < most_tiles;
     if (fits && before_->names[slot_.tile] == own_name_) {
       own_planes = {reinterpret_cast<In const*>(before_->elements) + slot_.begin, elements};
-    } else if (any(0.0f)) {
+    } else if (any(0.0f) && !is_dense(own, rows, pixels)) {
       own_planes = arranged(own, rows, pixels, own_scratch_);
     }
-    if (any(1.0f)) {
+    if (any(1.0f) && !is_dense(partner, rows, pixels)) {
       std::byte* const to = fits ? now_->elements + slot_.begin * size : partner_scratch_;
       partner_planes = arranged(partner, rows, pixels, to);
-      if (fits && !is_dense(partner, rows, pixels)) now_->names[slot_.tile] = partner_name_;
+      if (fits) now_->names[slot_.tile] = partner_name_;
     }
 
     auto const out = source(out_, walk_.out, place, false);

@@ -756,12 +756,10 @@ TEST(Mix, HostileFilesEndWith1InLittleMemory) {  // SE-01, SE-02
   Workplace const at;
   write_batch(at);
   auto const refused = [&](std::string const& arguments) {
-    Ended const ended = at.run_program(MIXFUSE_TOOL, "mix --mixup 1 --out z.npy " + arguments,
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-                                       "");  // a sanitiser's shadow needs the address space
-#else
-                                       "ulimit -v 524288 && ulimit -t 2 &&");
-#endif
+    // A sanitiser's shadow needs the address space.
+    std::string const limits = *MIXFUSE_SANITIZE ? "" : "ulimit -v 524288 && ulimit -t 2 &&";
+    Ended const ended =
+        at.run_program(MIXFUSE_TOOL, "mix --mixup 1 --out z.npy " + arguments, limits);
     EXPECT_EQ(ended.status, 1) << arguments << ": " << ended.err;
     EXPECT_TRUE(ended.one_line()) << ended.err;
     EXPECT_FALSE(at.exists("z.npy"));
@@ -880,7 +878,7 @@ TEST(Mix, ShortOfSpaceItLeavesNothing) {
   write_batch(at);
   at.write("o.npy", "what was there before");
   Ended const ended = at.run_program(
-      MIXFUSE_TOOL, "mix --images x.npy --mixup 1 --plan-out p.json --out o.npy", "ulimit -f 1 &&");
+      MIXFUSE_TOOL, "mix --images x.npy --mixup 1 --plan-out p.json --out o.npy", "ulimit -f 2 &&");
   EXPECT_EQ(ended.status, 1);
   EXPECT_TRUE(ended.one_line()) << ended.err;
   EXPECT_TRUE(at.read("o.npy") == "what was there before");
