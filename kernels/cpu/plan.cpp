@@ -21,44 +21,125 @@ namespace {
 
 using maths::Drawing;
 
-/// Rows and order of a group's links, in stages for a few at a time: each row's arithmetic is one
-/// long chain, and its neighbours' can run beside it. A given partner is in range: the host has
-/// looked.
+/// So many samples are drawn in stages: a row's arithmetic is one long chain, and its neighbours'
+/// can run beside it, or with it in one vector.
+constexpr std::int32_t together = 32;
+
+/// The first block of words of each.
+struct FirstWords {
+  std::uint32_t word[4][together];
+
+  [[gnu::always_inline]] void draw(Drawing const& from, std::uint64_t const* index,
+                                   std::int32_t count, maths::Purpose purpose) {
+#pragma omp simd
+    for (std::int32_t k = 0; k < count; ++k) {
+      maths::Words const words = maths::words_of(from, index[k], purpose);
+      word[0][k] = words.w[0];
+      word[1][k] = words.w[1];
+      word[2][k] = words.w[2];
+      word[3][k] = words.w[3];
+    }
+  }
+  [[nodiscard, gnu::always_inline]] maths::Words of(std::int32_t k) const {
+    return {{word[0][k], word[1][k], word[2][k], word[3][k]}};
+  }
+};
+
+/// Their weights, where they have a policy.
+class Weights {
+ public:
+  [[gnu::always_inline]] void draw(Drawing const& from, std::uint64_t const* index,
+                                   Policy const* const* policy, std::int32_t count) {
+    FirstWords words;
+    words.draw(from, index, count, maths::Purpose::lambda);
+    float high[together] = {}, low[together] = {};
+    for (std::int32_t k = 0; k < count; ++k) {
+      if (policy[k] == nullptr) continue;
+      maths::BetaLaw const& law = policy[k]->law;
+      if (law.symmetric) {
+        maths::TwoFloat const depth = maths::depth_of(law, words.of(k));
+        high[k] = depth.hi;
+        low[k] = depth.lo;
+      }
+    }
+#pragma omp simd
+    for (std::int32_t k = 0; k < count; ++k) {
+      maths::Weight const weight =
+          maths::weight_at({high[k], low[k]}, words.word[2][k], words.word[3][k]);
+      own_[k] = weight.own;
+      partner_[k] = weight.partner;
+    }
+    for (std::int32_t k = 0; k < count; ++k) {
+      if (policy[k] == nullptr || policy[k]->law.symmetric) continue;
+      maths::Weight const weight = maths::draw_beta(policy[k]->law, [&](std::uint32_t block) {
+        return block == 0 ? words.of(k)
+                          : maths::words_of(from, index[k], maths::Purpose::lambda, block);
+      });
+      own_[k] = weight.own;
+      partner_[k] = weight.partner;
+    }
+  }
+  [[nodiscard, gnu::always_inline]] maths::Weight of(std::int32_t k) const {
+    return {own_[k], partner_[k]};
+  }
+
+ private:
+  float own_[together], partner_[together];
+};
+
+/// Rows and order of a group's links. A given partner is in range: the host has looked.
 template <class LinkAt>
 [[gnu::always_inline]] inline void draw_rows(Drawing const& from, maths::Group group,
                                              std::int32_t begin, std::int32_t end,
                                              LinkAt const& link_at) {
-  constexpr std::int32_t most = 32;
-  Row* row[most];
-  Policy const* policy[most];
-  std::uint64_t index[most];
-  maths::Words words[most];
-  maths::Weight weight[most];
-  for (std::int32_t at = begin; at < end; at += most) {
-    std::int32_t const count = std::min(most, end - at);
+  Row* row[together];
+  Policy const* policy[together];
+  std::uint64_t index[together];
+  Weights weights;
+  FirstWords place;
+  for (std::int32_t at = begin; at < end; at += together) {
+    std::int32_t const count = std::min(together, end - at);
+    bool mixed = false, boxes = false;
     for (std::int32_t k = 0; k < count; ++k) {
       maths::Link const link = link_at(at + k);
       from.job.order[group.start + at + k] = link.entry;
       row[k] = from.job.rows + link.sample;
-      *row[k] = maths::unmixed_row(from, link.sample, link.partner);
+      maths::start_row(*row[k], from, link.sample, link.partner);
       index[k] = maths::drawn_at(from, link.sample, link.partner);
       policy[k] = maths::draw_policy(from, index[k]);
+      mixed = mixed || policy[k] != nullptr;
+      boxes = boxes || (policy[k] != nullptr && policy[k]->kind == Policy::Kind::cutmix);
     }
-    for (std::int32_t k = 0; k < count; ++k) {
-      words[k] = maths::words_of(from, index[k], maths::Purpose::lambda);
-    }
+    if (!mixed) continue;
+    weights.draw(from, index, policy, count);
+    if (boxes) place.draw(from, index, count, maths::Purpose::box_place);
     for (std::int32_t k = 0; k < count; ++k) {
       if (policy[k] == nullptr) continue;
-      weight[k] = maths::draw_beta(policy[k]->law, [&](std::uint32_t block) {
-        return block == 0 ? words[k]
-                          : maths::words_of(from, index[k], maths::Purpose::lambda, block);
-      });
-    }
-    for (std::int32_t k = 0; k < count; ++k) {
-      if (policy[k] != nullptr) maths::mix_row(*row[k], from, *policy[k], index[k], weight[k]);
+      maths::mix_row(*row[k], from.job, *policy[k], weights.of(k),
+                     [&](maths::Purpose purpose, std::uint32_t block) {
+                       return purpose == maths::Purpose::box_place && block == 0
+                                  ? place.of(k)
+                                  : maths::words_of(from, index[k], purpose, block);
+                     });
     }
   }
 }
+
+struct DrawKeys {
+  [[gnu::always_inline]] static inline void run(Drawing const* from, maths::Keyed* keys,
+                                                std::int32_t begin, std::int32_t end) {
+    FirstWords words;
+    std::uint64_t index[together];
+    for (std::int32_t at = begin; at < end; at += together) {
+      std::int32_t const count = std::min(together, end - at);
+      for (std::int32_t k = 0; k < count; ++k) {
+        index[k] = from->draw.first + static_cast<std::uint64_t>(at + k);
+      }
+      words.draw(*from, index, count, maths::Purpose::pair_key);
+      for (std::int32_t k = 0; k < count; ++k) keys[at + k] = maths::keyed(words.of(k), at + k);
+    }
+  }
+};
 
 /// The samples of sorted keys.
 struct Word {
@@ -106,14 +187,14 @@ void sort_uniform(maths::Keyed* to, maths::Keyed const* keys, std::int32_t count
 void plan_sorted(Drawing const& from, maths::Group group, detail::Isa isa, int threads) {
   PlanJob const& job = from.job;
   auto* const all = static_cast<maths::Keyed*>(job.workspace);
-  maths::Keyed* const keys = all + group.start;
   maths::Keyed* const sorted = all + job.samples + group.start;
   auto* const least =
       reinterpret_cast<std::int32_t*>(all + 2 * std::ptrdiff_t{job.samples}) + group.start;
-  parallel_for(group.size, threads, [&](std::int64_t k) {
-    keys[k] = maths::keyed(from, group.start + static_cast<std::int32_t>(k));
+  parallel_runs(group.size, threads, [&](std::int64_t begin, std::int64_t end) {
+    run_for<DrawKeys>(isa, &from, all, group.start + static_cast<std::int32_t>(begin),
+                      group.start + static_cast<std::int32_t>(end));
   });
-  sort_uniform(sorted, keys, group.size, least);
+  sort_uniform(sorted, all + group.start, group.size, least);
 
   Word const word{sorted};
   for (std::int32_t k = 0; k < group.size; ++k) {

@@ -94,17 +94,23 @@ MIXFUSE_HD inline BetaLaw make_beta_law(float a, float b) {
 }
 
 MIXFUSE_HD inline Weight weight_from(float smaller, float larger, bool own_is_smaller) {
-  Weight const weight = smaller < 0x1p-126f ? Weight{0.0f, 1.0f} : Weight{smaller, larger};
-  return {choose(own_is_smaller, weight.own, weight.partner),
-          choose(own_is_smaller, weight.partner, weight.own)};
+  bool const none = smaller < 0x1p-126f;
+  float const lesser = choose(none, 0.0f, smaller), greater = choose(none, 1.0f, larger);
+  return {choose(own_is_smaller, lesser, greater), choose(own_is_smaller, greater, lesser)};
 }
 
-MIXFUSE_HD inline Weight draw_symmetric(BetaLaw const& law, Words const& words) {
-  Decay const e = decay(product(negative_log(words.w[0], words.w[1]), law.inverse));  // U^(1/a)
-  bool const own_is_smaller = words.w[3] >> 31 == 0;
+/// -ln U / a, of a symmetric law's block of words.
+MIXFUSE_HD inline TwoFloat depth_of(BetaLaw const& law, Words const& words) {
+  return product(negative_log(words.w[0], words.w[1]), law.inverse);
+}
+
+/// And the weight, of that and of the block's last words.
+MIXFUSE_HD inline Weight weight_at(TwoFloat depth, std::uint32_t angle, std::uint32_t side) {
+  Decay const e = decay(depth);  // U^(1/a)
+  bool const own_is_smaller = side >> 31 == 0;
   // With W = T^2 / 2a = spread / value: 1 / (1 + W) = value / (value + spread) and |1 - 2 X| =
   // sqrt(W / (1 + W)).
-  float const spread = e.lost * sine_squared(words.w[2]);
+  float const spread = e.lost * sine_squared(angle);
   float const inverse = 1.0f / (e.value + spread);
   float const gap = std::sqrt(spread * inverse);
   // Near 1/2 each side is rounded from the gap itself: 1 - smaller would round twice, which shows
@@ -169,7 +175,10 @@ MIXFUSE_HD inline Weight draw_by_rejection(BetaLaw const& law, Source& words) {
 /// block t in its try t, at most `most_tries`.
 template <class Source>
 MIXFUSE_HD inline Weight draw_beta(BetaLaw const& law, Source&& words) {
-  if (law.symmetric) return draw_symmetric(law, words(std::uint32_t{0}));
+  if (law.symmetric) {
+    Words const block = words(std::uint32_t{0});
+    return weight_at(depth_of(law, block), block.w[2], block.w[3]);
+  }
   Weight const weight = draw_by_rejection(law, words);
   return law.swapped ? Weight{weight.partner, weight.own} : weight;
 }

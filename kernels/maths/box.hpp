@@ -94,8 +94,8 @@ MIXFUSE_HD inline float exact_share(std::uint64_t own, std::uint64_t all) {
   double const rest = std::fma(-quotient, static_cast<double>(all), numerator);
   std::uint64_t bits;
   std::memcpy(&bits, &quotient, sizeof bits);
-  if (rest < 0.0) --bits;
-  if (rest != 0.0) bits |= 1;
+  bits -= static_cast<std::uint64_t>(rest < 0.0);
+  bits |= static_cast<std::uint64_t>(rest != 0.0);
   double odd;
   std::memcpy(&odd, &bits, sizeof odd);
   return static_cast<float>(odd);

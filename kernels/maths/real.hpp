@@ -145,7 +145,8 @@ struct Decay {
 /// x >= 0; the exponential's argument stops at 160, below every normal float that the samplers make
 /// of it.
 MIXFUSE_HD inline Decay decay(TwoFloat x) {
-  TwoFloat const y = x.hi < 160.0f ? x : TwoFloat{160.0f, 0.0f};
+  bool const fits = x.hi < 160.0f;
+  TwoFloat const y = {choose(fits, x.hi, 160.0f), choose(fits, x.lo, 0.0f)};
   constexpr float to_integer = 0x1.8p23f;
   float const twos = (y.hi * 0x1.715476p0f + to_integer) - to_integer;
   auto const n = static_cast<std::int32_t>(twos);

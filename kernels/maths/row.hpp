@@ -28,6 +28,16 @@ MIXFUSE_HD inline Words words_of(Drawing const& from, std::uint64_t index, Purpo
   return draw_words(from.draw.seed, index, from.draw.step, purpose, block);
 }
 
+/// The words of one index.
+struct WordsAt {
+  Drawing const& from;
+  std::uint64_t index;
+
+  MIXFUSE_HD Words operator()(Purpose purpose, std::uint32_t block) const {
+    return words_of(from, index, purpose, block);
+  }
+};
+
 /// Samples [start, start + size) of the call that belong to one group.
 struct Group {
   std::int32_t start, size;
@@ -61,10 +71,13 @@ MIXFUSE_HD inline std::int64_t group_of(Drawing const& from, std::int32_t sample
                                    from.draw.first / size);
 }
 
-MIXFUSE_HD inline Keyed keyed(Drawing const& from, std::int32_t sample) {
-  Words const words =
-      words_of(from, from.draw.first + static_cast<std::uint64_t>(sample), Purpose::pair_key);
+MIXFUSE_HD inline Keyed keyed(Words const& words, std::int32_t sample) {
   return {join(words.w[0], words.w[1]), sample};
+}
+
+MIXFUSE_HD inline Keyed keyed(Drawing const& from, std::int32_t sample) {
+  std::uint64_t const index = from.draw.first + static_cast<std::uint64_t>(sample);
+  return keyed(words_of(from, index, Purpose::pair_key), sample);
 }
 
 MIXFUSE_HD inline bool needs_sort(Pairing pairing) {
@@ -139,10 +152,11 @@ MIXFUSE_HD inline float own_share(Box const& box, std::int32_t const* spatial, i
   return exact_share(all - pasted, all);
 }
 
-/// Sides from the drawn share of the partner, or drawn themselves, then places.
-MIXFUSE_HD inline Box draw_box(Drawing const& from, Policy const& policy, std::uint64_t index,
-                               float partner_share) {
-  PlanJob const& job = from.job;
+/// Sides from the drawn share of the partner, or drawn themselves, then places, by words as WordsAt
+/// has them.
+template <class Source>
+MIXFUSE_HD inline Box draw_box(PlanJob const& job, Policy const& policy, float partner_share,
+                               Source const& words) {
   Box box{};
   Words places{}, sides{};
   for (int axis = 0; axis < job.axes; ++axis) {
@@ -150,8 +164,8 @@ MIXFUSE_HD inline Box draw_box(Drawing const& from, Policy const& policy, std::u
     bool const second = axis % 2 != 0;  // of the two axes that share a block of words
     if (!second) {
       std::uint32_t const block = static_cast<std::uint32_t>(axis / 2);
-      places = words_of(from, index, Purpose::box_place, block);
-      if (drawn_sides) sides = words_of(from, index, Purpose::box_side, block);
+      places = words(Purpose::box_place, block);
+      if (drawn_sides) sides = words(Purpose::box_side, block);
     }
     std::int32_t const length = job.spatial[axis];
     std::int32_t side;
@@ -185,20 +199,20 @@ MIXFUSE_HD inline Policy const* draw_policy(Drawing const& from, std::uint64_t i
   return nullptr;
 }
 
-/// A sample's row before it is mixed. Partner -1 is a given one that was out of range: the sample
-/// stays as it is.
-MIXFUSE_HD inline Row unmixed_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
-  Row row;
+/// Makes it a sample's row before it is mixed. Partner -1 is a given one that was out of range: the
+/// sample stays as it is.
+MIXFUSE_HD inline void start_row(Row& row, Drawing const& from, std::int32_t sample,
+                                 std::int32_t partner) {
+  row = {};
   row.partner = partner < 0 ? sample : partner;
   std::uint64_t const own = from.draw.first + static_cast<std::uint64_t>(sample);
   row.flip = from.flip != 0 && words_of(from, own, Purpose::flip).w[0] < from.flip ? 1 : 0;
-  return row;
 }
 
 /// Mixes a row by the weight drawn for it: the only place where methods differ.
-MIXFUSE_HD inline void mix_row(Row& row, Drawing const& from, Policy const& policy,
-                               std::uint64_t index, Weight weight) {
-  PlanJob const& job = from.job;
+template <class Source>
+MIXFUSE_HD inline void mix_row(Row& row, PlanJob const& job, Policy const& policy, Weight weight,
+                               Source const& words) {
   bool const own_larger = weight.own > weight.partner;
   if ((policy.fold == Fold::own && !own_larger) || (policy.fold == Fold::partner && own_larger)) {
     weight = {weight.partner, weight.own};
@@ -207,22 +221,23 @@ MIXFUSE_HD inline void mix_row(Row& row, Drawing const& from, Policy const& poli
     row.outside = row.inside = row.label = weight.own;
     return;
   }
-  row.box = draw_box(from, policy, index, weight.partner);
+  row.box = draw_box(job, policy, weight.partner, words);
   row.inside = 0.0f;
   if (!is_empty(row.box, job.axes)) row.label = own_share(row.box, job.spatial, job.axes);
 }
 
 /// A sample's row, drawn whole.
 MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
-  Row row = unmixed_row(from, sample, partner);
+  Row row;
+  start_row(row, from, sample, partner);
   if (partner < 0) return row;
   std::uint64_t const index = drawn_at(from, sample, partner);
   Policy const* const policy = draw_policy(from, index);
   if (policy == nullptr) return row;
-  Weight const weight = draw_beta(policy->law, [&](std::uint32_t block) {
-    return words_of(from, index, Purpose::lambda, block);
-  });
-  mix_row(row, from, *policy, index, weight);
+  WordsAt const words{from, index};
+  Weight const weight =
+      draw_beta(policy->law, [&](std::uint32_t block) { return words(Purpose::lambda, block); });
+  mix_row(row, from.job, *policy, weight, words);
   return row;
 }
 

@@ -172,7 +172,7 @@ TEST_P(BoxLaw, IsTheEnumeratedOneAtAFixedShare) {
 
   std::vector<std::int64_t> counts(mass.size());
   for (std::uint64_t i = 0; i < draws; ++i) {
-    Box const box = maths::draw_box(job, policy, i, c.share);
+    Box const box = maths::draw_box(job, policy, c.share, maths::WordsAt{job, i});
     std::size_t code = 0;
     for (int axis = 0; axis < 3; ++axis) {
       ASSERT_TRUE(0 <= box.lo[axis] && box.lo[axis] <= box.hi[axis]);

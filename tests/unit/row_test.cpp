@@ -71,7 +71,8 @@ TEST(DrawRow, OfCutMixLabelsWhatItPastes) {
   for (std::int32_t i = 0; i < 100; ++i) {
     Row const row = draw_row(cutmix, i, 99 - i);
     auto const index = static_cast<std::uint64_t>(i);
-    Box const box = draw_box(cutmix, cutmix.policy[0], index, lambda(index).partner);
+    Box const box =
+        draw_box(cutmix, cutmix.policy[0], lambda(index).partner, WordsAt{cutmix, index});
     std::int32_t const pasted = (box.hi[0] - box.lo[0]) * (box.hi[1] - box.lo[1]);
     EXPECT_EQ(row, (Row{99 - i, 1, 0, static_cast<float>(63 - pasted) / 63.0f, 0, box}));
     mixed += pasted > 0;
@@ -136,7 +137,7 @@ TEST(DrawRow, FoldsTheDrawnLambdaBeforeAnyBox) {
       PlanJob const weights = job_of(policy_of(Policy::Kind::mixup, fold));
       PlanJob const boxes = job_of(policy_of(Policy::Kind::cutmix, fold));
       EXPECT_EQ(draw_row(weights, i, 0).outside, own);
-      Box const expected = draw_box(boxes, boxes.policy[0], index, partner);
+      Box const expected = draw_box(boxes, boxes.policy[0], partner, WordsAt{boxes, index});
       Box const box = draw_row(boxes, i, 0).box;
       for (int axis = 0; axis < 2; ++axis) {
         EXPECT_EQ(box.lo[axis], expected.lo[axis]);
