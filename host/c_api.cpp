@@ -417,15 +417,8 @@ mixfuse_status mixfuse_plan_into_rows(mixfuse_plan* plan, mixfuse_row const* row
 
 mixfuse_status mixfuse_read_rows(mixfuse_plan const* plan, mixfuse_row* rows, std::int64_t count,
                                  mixfuse_queue const* queue) {
-  return status_of([&] {
-    Plan const& from = at(plan);
-    Queue const where = queue_of(queue);
-    std::int64_t const held = extents_now(from).samples;
-    require(count >= held, "count: ", count, ", expected the plan's ", held, " samples or more");
-    require(rows != nullptr || held == 0, "rows: null pointer with ", held, " samples");
-    std::vector<Row> const read = read_rows(from, where);
-    if (!read.empty()) std::memcpy(rows, read.data(), read.size() * sizeof(Row));
-  });
+  return status_of(
+      [&] { read_rows(reinterpret_cast<Row*>(rows), count, at(plan), queue_of(queue)); });
 }
 
 mixfuse_status mixfuse_plan_rows(mixfuse_plan const* plan, mixfuse_row const** rows) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <locale>
 #include <sstream>
 #include <string>
 
@@ -15,6 +16,7 @@ inline constexpr std::size_t max_message = 511;
 template <class... Parts>
 std::string message(Parts const&... parts) {
   std::ostringstream text;
+  text.imbue(std::locale::classic());
   text.precision(9);
   (text << ... << parts);
   return text.str().substr(0, max_message);

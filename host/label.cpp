@@ -4,6 +4,7 @@
 #include "host/cuda.hpp"
 #include "host/plan.hpp"
 #include "host/tensor.hpp"
+#include "kernels/cpu/threads.hpp"
 
 namespace mixfuse {
 namespace {
@@ -83,11 +84,15 @@ std::vector<NamedTensor> outputs_of(Targets const& targets) {
 
 LabelJob label_job(Targets const& targets, Samples const& labels, LabelRule const& rule,
                    Plan::State const& state) {
+  cpu::FloatMode const mode;  // whatever the caller's is
   check_labels("labels", labels.own, state);
   bool const ids = labels.own.rank == 1;
   bool const sparse = !targets.dense.present();
   require(labels.own.shape[0] == state.extents.samples, "labels: shape ", shape_of(labels.own),
           ", the plan has ", state.extents.samples, " samples");
+  require(
+      sparse || !(targets.own.present() || targets.partner.present() || targets.weight.present()),
+      "targets: dense and sparse ones, expected either");
   sparse ? check_sparse(targets, labels.own, rule, state)
          : check_dense(targets.dense, labels.own, state);
   bool const second = labels.partners.present();

@@ -111,7 +111,7 @@ MixJob in_place(TensorView const& images, Plan::State const& state) {
   return job_of(images, images, images, state);
 }
 
-/// Targets and images must not share a byte either.
+/// Targets and images must not share a byte either. The images' first are those that are written.
 LabelJob labels_beside(Mixed const& out, Samples const& labels, LabelRule const& rule,
                        std::vector<NamedTensor> const& images, Plan::State const& state) {
   LabelJob const job = label_job(out.targets, labels, rule, state);
@@ -120,8 +120,9 @@ LabelJob labels_beside(Mixed const& out, Samples const& labels, LabelRule const&
       check_apart(target.name, target.view, image.name, image.view);
     }
   }
-  check_apart("out", out.images, "labels", labels.own);
-  if (labels.partners.present()) check_apart("out", out.images, "labels.partners", labels.partners);
+  auto const& [written, pixels] = images.front();
+  check_apart(written, pixels, "labels", labels.own);
+  if (labels.partners.present()) check_apart(written, pixels, "labels.partners", labels.partners);
   return job;
 }
 

@@ -197,6 +197,7 @@ Runs runs_of(Spec const& spec, std::int64_t samples, std::uint64_t first) {
 /// All but where the draw comes from.
 PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batch,
                  Schedule const& schedule) {
+  cpu::FloatMode const mode;  // whatever the caller's is
   check_batch(batch, state);
   require(spec.pairing <= Pairing::given, "spec.pairing: ", static_cast<int>(spec.pairing),
           ", no such pairing");
@@ -232,7 +233,6 @@ PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batc
     job.spatial[axis] = static_cast<std::int32_t>(batch.spatial[axis]);
   }
 
-  cpu::FloatMode const mode;  // the laws are made here
   double total = 0.0;
   for (Choice const& choice : spec.policies) {
     int const index = job.policies++;
@@ -493,6 +493,7 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
   check_queue(state.device, queue);
   check_batch(batch, state);
   check_draw(draw, batch.samples);
+  cpu::FloatMode const mode;  // whatever the caller's is
   require(rows != nullptr || batch.samples == 0, "rows: null pointer with ", batch.samples,
           " samples");
   RowTraits traits;
@@ -515,6 +516,16 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
     if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
   });
   take(state, {{}, batch, traits});
+}
+
+void read_rows(Row* rows, std::int64_t count, Plan const& plan, Queue queue) {
+  Plan::State& state = plan.state();
+  InUse const use(state);
+  check_queue(state.device, queue);
+  std::int64_t const held = state.extents.samples;
+  require(count >= held, "count: ", count, ", expected the plan's ", held, " samples or more");
+  require(rows != nullptr || held == 0, "rows: null pointer with ", held, " samples");
+  read(state, rows, state.rows, static_cast<std::size_t>(held) * sizeof(Row), queue);
 }
 
 std::vector<Row> read_rows(Plan const& plan, Queue queue) {

@@ -65,6 +65,8 @@ void check_mixer(Spec const& spec, Draw first);
 /// From the plan's memory to the host's; `read` waits.
 void copy_out(Plan::State const& state, void* to, void const* from, std::size_t bytes, Queue queue);
 void read(Plan::State const& state, void* to, void const* from, std::size_t bytes, Queue queue);
+/// The plan's rows into memory for `count`.
+void read_rows(Row* rows, std::int64_t count, Plan const& plan, Queue queue);
 
 /// Reports a plan that two threads use at once.
 class InUse {

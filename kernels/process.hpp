@@ -7,7 +7,7 @@
 
 namespace mixfuse {
 
-/// The process that first uses what does not survive a fork: OpenMP's threads, CUDA's context.
+/// The process that first uses what does not survive a fork: CUDA's context.
 class FirstProcess {
  public:
   /// Whether it is this one; the first that asks becomes it.

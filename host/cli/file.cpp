@@ -102,7 +102,8 @@ OutputFile::OutputFile(std::string path, std::string const& flag) : path_{std::m
   }
   auto const name = path_.find_last_of('/') + 1;
   if (name == path_.size()) throw bad_call(text(flag, ": '", path_, "' does not name a file"));
-  temporary_ = text(path_.substr(0, name), ".mixfuse-", ::getpid(), "-", path_.substr(name));
+  static int opened = 0;  // the name may be as long as names can be
+  temporary_ = text(path_.substr(0, name), ".mixfuse-", ::getpid(), "-", ++opened);
   descriptor_ =
       ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor_ < 0) throw failed_run(text(path_, ": cannot be written: ", reason()));
@@ -111,7 +112,7 @@ OutputFile::OutputFile(std::string path, std::string const& flag) : path_{std::m
 
 OutputFile::~OutputFile() {
   if (descriptor_ >= 0) ::close(descriptor_);
-  if (!placed_) ::unlink(temporary_.c_str());
+  if (place_ != Place::fresh) ::unlink(temporary_.c_str());
   forget(temporary_.c_str());
 }
 
@@ -134,17 +135,30 @@ void OutputFile::close() {
   }
 }
 
+bool OutputFile::place() {
+  char const *const from = temporary_.c_str(), *const to = path_.c_str();
+  struct stat status = {};
+  bool const is_file = ::lstat(to, &status) == 0 && S_ISREG(status.st_mode);
+  if (is_file && ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE) == 0) {
+    place_ = Place::exchanged;
+  } else if (::rename(from, to) == 0) {  // there was none, or the file system cannot exchange
+    place_ = Place::fresh;
+  }
+  return place_ != Place::temporary;
+}
+
+void OutputFile::take_back() {
+  char const *const from = temporary_.c_str(), *const to = path_.c_str();
+  if (place_ == Place::exchanged) ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_EXCHANGE);
+  if (place_ == Place::fresh) ::unlink(to);
+}
+
 void commit(std::vector<std::unique_ptr<OutputFile>>& files) {
   for (auto& file : files) file->close();
   for (auto& file : files) {
-    if (::rename(file->temporary_.c_str(), file->path_.c_str()) == 0) {
-      file->placed_ = true;
-      continue;
-    }
+    if (file->place()) continue;
     std::string const why = reason();
-    for (auto& other : files) {
-      if (other->placed_) ::unlink(other->path_.c_str());
-    }
+    for (auto& other : files) other->take_back();
     throw failed_run(text(file->path_, ": cannot be written: ", why));
   }
 }

@@ -82,11 +82,15 @@ class OutputFile {
  private:
   friend void commit(std::vector<std::unique_ptr<OutputFile>>& files);
   void close();
+  /// Whether it has its name now; the file that had it before is kept as the temporary one.
+  bool place();
+  void take_back();
 
+  enum class Place : std::uint8_t { temporary, fresh, exchanged };
   std::string path_;
   std::string temporary_;
   int descriptor_ = -1;
-  bool placed_ = false;
+  Place place_ = Place::temporary;
 };
 
 /// Gives every file its name, or none.

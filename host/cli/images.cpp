@@ -27,16 +27,23 @@ bool is_jpeg(std::span<std::byte const> file) {
   return file.size() >= 3 && std::memcmp(file.data(), "\xff\xd8\xff", 3) == 0;
 }
 
-/// libpng stops after the last pixel row, so it does not see that the end is missing.
-void require_end_of_png(std::span<std::byte const> file, std::string const& name) {
+/// The file without what it says of its colours, by which libpng would convert them: the pixels are
+/// wanted as they are stored. libpng stops after the last row, so it does not see a missing end.
+std::vector<std::byte> plain_png(std::span<std::byte const> file, std::string const& name) {
+  std::vector<std::byte> plain(file.begin(), file.begin() + 8);
   for (std::size_t at = 8; file.size() - at >= 12;) {
     std::size_t length = 0;
     for (std::size_t i = 0; i < 4; ++i) {
       length = length << 8 | std::to_integer<std::size_t>(file[at + i]);
     }
     if (length > file.size() - at - 12) break;
-    if (std::memcmp(&file[at + 4], "IEND", 4) == 0) return;
-    at += length + 12;
+    auto const chunk = file.subspan(at, length + 12);
+    std::string_view const type{reinterpret_cast<char const*>(&chunk[4]), 4};
+    if (type != "gAMA" && type != "cHRM" && type != "sRGB" && type != "iCCP") {
+      plain.insert(plain.end(), chunk.begin(), chunk.end());
+    }
+    if (type == "IEND") return plain;
+    at += chunk.size();
   }
   throw failed_run(text(name, ": the PNG ends early"));
 }
@@ -44,10 +51,11 @@ void require_end_of_png(std::span<std::byte const> file, std::string const& name
 /// libpng's simplified reader, which reports errors as values.
 class Png {
  public:
-  Png(std::span<std::byte const> file, std::string const& name) : name_{name} {
+  Png(std::span<std::byte const> file, std::string const& name)
+      : file_{plain_png(file, name)}, name_{name} {
     image.version = PNG_IMAGE_VERSION;
-    require_end_of_png(file, name);
-    if (!png_image_begin_read_from_memory(&image, file.data(), file.size())) fail();
+    if (!png_image_begin_read_from_memory(&image, file_.data(), file_.size())) fail();
+    image.flags |= PNG_IMAGE_FLAG_16BIT_sRGB;  // of which the upper half is read
   }
   ~Png() { png_image_free(&image); }
   Png(Png const&) = delete;
@@ -66,6 +74,7 @@ class Png {
 
  private:
   [[noreturn]] void fail() const { throw failed_run(text(name_, ": bad PNG: ", image.message)); }
+  std::vector<std::byte> file_;
   std::string const& name_;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string_view>
@@ -27,10 +28,15 @@ struct Outputs {
 
 Outputs open_outputs(Options const& options) {
   Outputs outputs;
+  auto const whole = [](std::string const& path) {
+    std::error_code unknown;
+    std::filesystem::path const found = std::filesystem::weakly_canonical(path, unknown);
+    return unknown ? path : found.string();
+  };
   std::map<std::string, char const*> flags;
   auto const open = [&](std::string const& path, char const* flag) -> OutputFile* {
     if (path.empty()) return nullptr;
-    auto const [earlier, fresh] = flags.emplace(path, flag);
+    auto const [earlier, fresh] = flags.emplace(whole(path), flag);
     if (!fresh) throw bad_call(text(flag, ": ", path, " is the file of ", earlier->second));
     return outputs.files.emplace_back(std::make_unique<OutputFile>(path, flag)).get();
   };

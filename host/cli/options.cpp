@@ -131,16 +131,15 @@ void add_layout(CLI::App& app, std::string const& flag, std::optional<Layout>& t
 
 /// One number for all channels or one for each: "r,g,b".
 void add_channels(CLI::App& app, std::string const& flag, std::vector<double>& target, double least,
-                  std::string const& help) {
+                  double most, std::string const& help) {
   app.add_option_function<std::string>(
          flag,
-         [&target, flag, least](std::string const& value) {
+         [&target, flag, least, most](std::string const& value) {
            std::string_view rest = value;
            for (bool more = true; more;) {
              auto const comma = rest.find(',');
              more = comma != rest.npos;
-             target.push_back(
-                 number_of(flag, rest.substr(0, comma), least, std::numeric_limits<double>::max()));
+             target.push_back(number_of(flag, rest.substr(0, comma), least, most));
              if (more) rest.remove_prefix(comma + 1);
            }
            if (target.size() > max_channels) {
@@ -306,10 +305,10 @@ void add_mix_flags(CLI::App& app, Options& options) {
             "Their dtype (the input's; f32 for u8 with --mean or --std)");
   add_layout(app, "--out-layout", o.out_layout,
              "Their axes (the input's); nchw and nhwc become each other");
-  constexpr auto largest = std::numeric_limits<double>::max();
-  add_channels(app, "--mean", o.mean, -largest,
+  constexpr double largest = 1e12;  // so that mean / std is a float
+  add_channels(app, "--mean", o.mean, -largest, largest,
                "Subtract it from each channel, u8 taken as 0 to 1 (0)");
-  add_channels(app, "--std", o.deviation, std::numeric_limits<double>::min(),
+  add_channels(app, "--std", o.deviation, 1 / largest, largest,
                "Divide each channel by it then (1)");
   app.add_option("--targets", o.targets, "The mixed labels")->type_name("T.npy");
   add_choice<std::optional<TargetKind>, TargetKind>(

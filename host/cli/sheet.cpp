@@ -99,12 +99,10 @@ Picture picture_of(Dataset const& data, std::span<std::byte const> bytes, std::s
   return picture;
 }
 
-/// What a label is called: its folder, its id, the largest of its row. Without labels, the sample's
-/// file or number.
-std::string label_name(Dataset const& data, std::optional<Labels> const& labels, std::size_t i) {
-  if (!labels) return data.sample_names.empty() ? text("sample ", i) : data.sample_names[i];
-  Array const& values = labels->values;
-  if (labels->ids()) {
+/// What a label is called: its folder, its id, the largest of its row.
+std::string label_name(Dataset const& data, Labels const& labels, std::size_t i) {
+  Array const& values = labels.values;
+  if (labels.ids()) {
     auto const id = load<std::int64_t>(values.bytes.data.get() + i * 8);
     bool const named = id >= 0 && static_cast<std::size_t>(id) < data.class_names.size();
     return named ? data.class_names[static_cast<std::size_t>(id)] : text("class ", id);
@@ -310,9 +308,15 @@ Example example_of(Dataset const& data, std::span<std::byte const> mixed,
                         ? picture_of(data, data.partners->bytes.span(), partner, Mirrored::no)
                         : picture_of(data, data.images.bytes.span(), partner, flip(rows[partner]));
   example.mixed = picture_of(data, mixed, i, Mirrored::no);
-  example.own_label = label_name(data, data.labels, i);
-  example.partner_label =
-      label_name(data, data.partners ? data.partner_labels : data.labels, partner);
+  // Without labels, the sample's file or number.
+  auto const own_name = [&](std::size_t k) {
+    if (data.labels) return label_name(data, *data.labels, k);
+    return data.sample_names.empty() ? text("sample ", k) : data.sample_names[k];
+  };
+  example.own_label = own_name(i);
+  example.partner_label = !data.partners        ? own_name(partner)
+                          : data.partner_labels ? label_name(data, *data.partner_labels, partner)
+                                                : text("sample ", partner);
   example.share = row.label;
   bool const empty = row.box.lo[0] == row.box.hi[0] || row.box.lo[1] == row.box.hi[1];
   if (!empty && row.inside != row.outside) example.box = row.box;

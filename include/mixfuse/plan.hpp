@@ -195,7 +195,7 @@ MIXFUSE_EXPORT void plan_into(Plan& plan, Spec const& spec, Extents const& batch
 
 /// The same from a live draw: plan n is the one that a host's draw with the step + n gives. What
 /// lives there is data: where it is out of range the error word says so, and what depends on it is
-/// left unmixed; partners are then those of step 0, index 0. A step beyond 2^48 counts as 2^48 and
+/// left unmixed; partners are then those of first index 0. A step beyond 2^48 counts as 2^48 and
 /// stays. A batch of 0 samples advances the step as well. Throws also naming `live...`.
 MIXFUSE_EXPORT void plan_into(Plan& plan, Spec const& spec, Extents const& batch, Live live,
                               Queue queue);

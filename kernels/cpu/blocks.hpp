@@ -12,6 +12,19 @@ namespace mixfuse::cpu {
 /// with a page, and begins anew in each chunk.
 constexpr std::int64_t fetch_ahead = 1024;
 
+/// A map for every element, one for all, or by channel where that changes fastest.
+template <class R>
+struct OneMap {
+  maths::Map<R> map;
+  maths::Map<R> operator[](std::int64_t) const { return map; }
+};
+template <class R>
+struct MapTable {
+  R const* scale;
+  R const* shift;
+  maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
+};
+
 }  // namespace mixfuse::cpu
 
 #if defined(__x86_64__)
@@ -84,19 +97,6 @@ MIXFUSE_AVX2 void narrow_32(maths::Bf16* to, __m256 const (&x)[4]) {
     put<past>(to + 8 * k, _mm256_permute4x64_epi64(both, 0xd8));
   }
 }
-
-/// A map for every element, one for all, or by channel where that changes fastest.
-template <class R>
-struct OneMap {
-  maths::Map<R> map;
-  maths::Map<R> operator[](std::int64_t) const { return map; }
-};
-template <class R>
-struct MapTable {
-  R const* scale;
-  R const* shift;
-  maths::Map<R> operator[](std::int64_t i) const { return {scale[i], shift[i]}; }
-};
 
 MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t) { return x; }
 MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t, OneMap<float> at) {

@@ -220,11 +220,11 @@ std::size_t workspace_bytes(std::int64_t capacity) {
 }
 
 void plan(PlanJob const& job, int wanted) {
+  FloatMode const mode;
   Draw const draw = job.live != nullptr ? *job.live : job.draw;
   Drawing from = maths::live_drawing(job, draw);
   Policy policies[max_policies];
   if (maths::schedules_policies(job)) {
-    FloatMode const mode;
     for (int k = 0; k < job.policies; ++k) maths::schedule_policy(policies[k], job, k);
     from.policy = policies;
   }

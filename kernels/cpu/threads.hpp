@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cfenv>
 #include <cstdint>
@@ -8,8 +10,6 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-
-#include "kernels/process.hpp"
 
 namespace mixfuse::cpu {
 
@@ -29,12 +29,14 @@ class FloatMode {
   std::fenv_t saved_;
 };
 
-/// An OpenMP region in the child of a process that has used one never returns, so a child works
-/// alone.
+/// The process that loaded the library.
+inline pid_t const loader = getpid();
+
+/// An OpenMP region in the child of a process that has used one, here or elsewhere, never returns,
+/// so a child works alone.
 inline int usable_threads(int wanted) noexcept {
 #ifdef _OPENMP
-  static FirstProcess process;
-  if (!process.is_this()) return 1;
+  if (getpid() != loader) return 1;
   return wanted > 0 ? wanted : omp_get_max_threads();
 #else
   (void)wanted;

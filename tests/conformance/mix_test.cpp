@@ -422,6 +422,10 @@ TEST_F(Mix, TheCallersRoundingAndFlushModesAreNeitherUsedNorChanged) {
   Normalise const normalise{1, {1e-39}, {0.229}};
   Array const normalised = mix_at(on_cpu(), {images}, rows, normalise, same_as(images));
   auto const drawn = drawn_rows(on_cpu(), spec, extents, {1, 2, 3});
+  Labels labels{ids(DType::i64, {0, 2, 1})};
+  labels.rule.smoothing = 0.1f;
+  Plan plan = make_plan(on_cpu(), rows, extents);
+  auto const targets = label_at(on_cpu(), labels, plan, Target::dense, DType::f32, 3);
   unsigned const before = _mm_getcsr();
   for (unsigned const mode : {0x8040u, 0x2000u, 0x4000u | 0x8040u, 0x6000u}) {
     unsigned const set = (before & ~0xe040u) | mode;
@@ -429,12 +433,14 @@ TEST_F(Mix, TheCallersRoundingAndFlushModesAreNeitherUsedNorChanged) {
     _mm_setcsr(set);
     Array const got = mix_at(on_cpu(), {images}, rows, same_as(images));
     Array const got_normalised = mix_at(on_cpu(), {images}, rows, normalise, same_as(images));
+    auto const got_targets = label_at(on_cpu(), labels, plan, Target::dense, DType::f32, 3);
     auto const again = drawn_rows(on_cpu(), spec, extents, {1, 2, 3});
     unsigned const after = _mm_getcsr();
     _mm_setcsr(before);
     EXPECT_EQ(after & 0xe040u, set & 0xe040u);
     expect_same(got, expected, "under the caller's modes");
     expect_same(got_normalised, normalised, "normalised under the caller's modes");
+    expect_same(got_targets, targets);
     EXPECT_EQ(again, drawn);
   }
 }

@@ -50,6 +50,28 @@ TEST(OutputFiles, AreAllPlacedOrNone) {
   EXPECT_EQ(at.files(), 1u);
 }
 
+TEST(OutputFiles, ThatWereThereBeforeComeBack) {
+  Workplace const at;
+  at.write("a", "old");
+  {
+    Files files = open(at, {"a", "b"});
+    std::filesystem::create_directory(at.path("work/b"));  // meanwhile
+    EXPECT_THROW(cli::commit(files), cli::failed_run);
+  }
+  EXPECT_EQ(at.read("a"), "old");
+  EXPECT_EQ(at.files(), 2u);
+}
+
+TEST(OutputFiles, MayHaveTheLongestNames) {
+  Workplace const at;
+  std::string const name(255, 'x');
+  {
+    Files files = open(at, {name.c_str()});
+    cli::commit(files);
+  }
+  EXPECT_EQ(at.read(name), "new " + name);
+}
+
 TEST(OutputFiles, ThatAreGivenUpLeaveNothing) {
   Workplace const at;
   at.write("a", "old");

@@ -56,6 +56,21 @@ TEST(Images, PngPixelsAreBitEqual) {
   }
 }
 
+// libpng would convert both for a screen.
+TEST(Images, PngPixelsAreThoseThatAreStored) {
+  std::string linear = cli::encode_png(pattern(7, 5, 3), 7, 5, 3);
+  linear.insert(33, std::string("\0\0\0\4gAMA\0\1\x86\xa0\x31\xe8\x96\x5f", 16));  // 1.0
+  EXPECT_EQ(decode(linear, 3), pattern(7, 5, 3));
+
+  // Of 16 bits a sample: 0x8080, 0x0102, 0xffff, 0x0100.
+  constexpr char deep[] =
+      "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\4\0\0\0\1\x10\0\0\0\0\x8c\xc7\x8c\x52"
+      "\0\0\0\x11IDAT\x78\xda\x63\x68\x68\x60\x64\xfa\xff\x9f\x91\x01\0\x0e\x94\x03\x03"
+      "\x71\xec\x83\x8b\0\0\0\0IEND\xae\x42\x60\x82";
+  std::vector<std::byte> const upper{std::byte{128}, std::byte{1}, std::byte{255}, std::byte{1}};
+  EXPECT_EQ(decode({deep, sizeof deep - 1}, 1), upper);
+}
+
 TEST(Images, JpegPixelsAreThoseOfItsShades) {
   std::string const file = jpeg(16, 8, 100);
   EXPECT_EQ(header_of(file).channels, 3);

@@ -128,6 +128,14 @@ TEST(Sheet, AnExampleIsWhatTheRowReads) {
   EXPECT_EQ(example.share, 0.5f);
   EXPECT_TRUE(example.box.has_value());
   EXPECT_FALSE(cli::example_of(data, data.images.bytes.span(), rows, 1).box.has_value());
+  data.labels.reset();
+  data.sample_names = {"a.png", "b.png"};
+  EXPECT_EQ(cli::example_of(data, data.images.bytes.span(), rows, 0).partner_label, "b.png");
+  data.partners = {DType::u8, {2, 1, 2, 1}, cli::Bytes(4)};
+  std::fill_n(data.partners->bytes.data.get(), 4, std::byte{});
+  auto const of_two = cli::example_of(data, data.images.bytes.span(), rows, 0);
+  EXPECT_EQ(of_two.own_label, "a.png");
+  EXPECT_EQ(of_two.partner_label, "sample 1");
   rows[0].box = {};  // an empty box is not outlined
   EXPECT_FALSE(cli::example_of(data, data.images.bytes.span(), rows, 0).box.has_value());
 }

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <locale>
 #include <string>
 
 namespace mixfuse {
@@ -21,6 +22,16 @@ TEST(Message, WritesFloatsSoThatTheyReadBack) {
     EXPECT_EQ(static_cast<float>(std::stod(message(value))), value);
   }
   EXPECT_NE(message(1.0000001f), message(1.0f));
+}
+
+TEST(Message, HasThePointOfNoCountry) {
+  struct Comma : std::numpunct<char> {
+    char do_decimal_point() const override { return ','; }
+  };
+  std::locale const before = std::locale::global({std::locale::classic(), new Comma});
+  std::string const got = message(0.25);
+  std::locale::global(before);
+  EXPECT_EQ(got, "0.25");
 }
 
 TEST(Message, IsCutBelow512BytesWhateverTheValue) {

@@ -117,6 +117,25 @@ TEST(Thread, TheChildOfAForkDoesAloneWhatItsParentDoesWithSeveral) {
   EXPECT_EQ(trained(3, 4, 4), expected) << "the parent goes on";
 }
 
+#ifdef _OPENMP
+// In a process of its own, where nothing was mixed before.
+TEST(ThreadDeathTest, TheChildOfAForkWorksThoughItsParentHasThreadsOfOthers) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto const forked = [] {
+    std::atomic<int> met{0};
+#pragma omp parallel num_threads(4)
+    met++;
+    return in_child([] {
+      Array const images = tagged(DType::u8, {7, 3, 64, 129});
+      Random random(5);
+      auto const rows = random_rows(extents_of_array(images), random, Partners::any);
+      return mix_at(on_cpu(4), {images}, rows, same_as(images)).bytes.empty() ? 1 : 0;
+    });
+  };
+  EXPECT_EXIT(_exit(forked()), testing::ExitedWithCode(0), "");
+}
+#endif
+
 TEST(Thread, OnePlanUsedByTwoAtOnceIsReportedAndNotCorrupted) {
   Queue const queue = Queue::cpu(1);
   Extents const extents = image(20000, 8, 8);
