@@ -14,7 +14,7 @@ struct Formula {
   DType in, out;
   void const* images;
   void* mixed;
-  void* scratch;  ///< scratch_bytes() of them
+  void* scratch;  ///< two batches of `out`
   std::int64_t samples;
   std::int64_t elements;  ///< of a sample
   std::int64_t channels;  ///< > 0: in is nhwc, out is nchw and normalised by `mean` and `std`
@@ -23,9 +23,6 @@ struct Formula {
   float const* weight;
 
   [[nodiscard]] bool normalises() const { return channels > 0; }
-  [[nodiscard]] std::int64_t scratch_bytes() const {
-    return 2 * samples * elements * static_cast<std::int64_t>(size_of(out));
-  }
 };
 
 /// Each operation a pass over memory, in the output's dtype, as an eager framework runs it: gather,

@@ -14,10 +14,6 @@ Matrix<Void> matrix_of(BasicTensorView<Void> const& view) {
   return {view.data, view.dtype, {view.stride[0], view.rank > 1 ? view.stride[1] : 0}};
 }
 
-bool is_float(DType dtype) {
-  return dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
-}
-
 /// Class ids (B,), or rows (B, K).
 void check_labels(char const* name, ConstTensorView const& labels, Plan::State const& state) {
   check_tensor(name, labels, Access::read);

@@ -23,6 +23,10 @@ struct TensorShape {
 std::ostream& operator<<(std::ostream& out, TensorShape const& shape);
 TensorShape shape_of(ConstTensorView const& view);
 
+inline bool is_float(DType dtype) {
+  return dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
+}
+
 /// a * b, or an error that names the argument.
 std::int64_t product(char const* name, std::int64_t a, std::int64_t b);
 std::int64_t elements_of(ConstTensorView const& view);

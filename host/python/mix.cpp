@@ -42,10 +42,6 @@ nb::tuple shape_in(Layout layout, TensorView const& images) {
   return nb::tuple(shape);
 }
 
-bool is_float(DType dtype) {
-  return dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f32 || dtype == DType::f64;
-}
-
 /// Python says by the type what C++ leaves to `unsupported`.
 void check_ids(char const* name, TensorView const& labels) {
   if (labels.rank == 1 && is_float(labels.dtype)) {
@@ -81,6 +77,8 @@ struct LabelCall {
     if (!a.classes.is_none()) rule.classes = integer("num_classes", a.classes);
     targets = a.out;
     if (nb::cast<bool>(a.sparse)) {
+      require(labels.view.rank == 1, "target: sparse of ", labels.view.rank,
+              " axes of labels, expected class ids (B,)");
       open_sparse(a, place);
     } else {
       open_dense(a, place);

@@ -57,6 +57,23 @@ nb::object loaded(char const* name) {
   return module.is_none() ? nb::object() : module;
 }
 
+/// Runs `hand_out`, in which a producer hands out its tensor; what it raises is told under the
+/// argument's name, without the producer's stack.
+template <class HandOut>
+void asked(char const* name, HandOut const& hand_out) {
+  try {
+    hand_out();
+  } catch (nb::python_error& error) {
+    for (PyObject* const kind : {PyExc_BufferError, PyExc_ValueError, PyExc_TypeError,
+                                 PyExc_NotImplementedError, PyExc_RuntimeError}) {
+      if (!error.matches(kind)) continue;
+      std::string const text = nb::cast<std::string>(nb::str(error.value()));
+      nb::raise_from(error, kind, "%s: %s", name, text.substr(0, text.find('\n')).c_str());
+    }
+    throw;
+  }
+}
+
 /// Calls `attempt` and tells whether it raised a TypeError, which means: not these arguments.
 template <class Attempt>
 bool is_refused(Attempt const& attempt) {
@@ -204,17 +221,21 @@ Borrowed::Borrowed(char const* name, nb::handle object, Use use)
       take(capsule);
     } else {
       throw wrong_type(message(name, ": ", type_of(object),
-                               ", expected a tensor with __dlpack__ and __dlpack_device__"));
+                               framework_of(object) == "jax"
+                                   ? ", expected mixfuse.jax.mix where JAX traces"
+                                   : ", expected a tensor with __dlpack__ and __dlpack_device__"));
     }
     return;
   }
-  if (use == Use::read && api->tensor_from_object != nullptr) {
-    if (api->tensor_from_object(object.ptr(), &lent_) != 0) throw nb::python_error();
-    tensor_ = &lent_;
-  } else {
-    if (api->managed_from_object(object.ptr(), &versioned_) != 0) throw nb::python_error();
-    tensor_ = &versioned_->dl_tensor;
-  }
+  asked(name, [&] {
+    if (use == Use::read && api->tensor_from_object != nullptr) {
+      if (api->tensor_from_object(object.ptr(), &lent_) != 0) throw nb::python_error();
+      tensor_ = &lent_;
+    } else {
+      if (api->managed_from_object(object.ptr(), &versioned_) != 0) throw nb::python_error();
+      tensor_ = &versioned_->dl_tensor;
+    }
+  });
   device_ = tensor_->device;
 }
 
@@ -269,7 +290,9 @@ void Borrowed::ask(std::uintptr_t stream) {
   nb::object const argument = is_cuda(device_)
                                   ? nb::object(nb::int_(stream == 0 ? legacy_default : stream))
                                   : nb::object(nb::none());
-  take(capsule_of(object_, argument));
+  nb::object capsule;
+  asked(name_, [&] { capsule = capsule_of(object_, argument); });
+  take(capsule);
 }
 
 TensorView Borrowed::open(std::uintptr_t stream, Layout layout) {

@@ -27,7 +27,7 @@ class MIXFUSE_EXPORT Mixer {
   Mixer(Plan plan, Spec spec, Draw first, Queue queue);
 
   /// Draws a plan for the batch, mixes by it, and advances the draw. Throws as plan_into and
-  /// step_into do; then the draw is as it was.
+  /// step_into do; then the draw is as it was, unless CUDA refused the second launch.
   void operator()(Mixed out, Originals in, Queue queue);
   /// The same over the images.
   void in_place(Mixed inout, Samples labels, LabelRule rule, Queue queue);

@@ -154,6 +154,7 @@ REFUSED = {
     "mixup_alpha: -1": ({"mixup_alpha": -1}, ValueError),
     "cutmix_alpha: str": ({"cutmix_alpha": "a"}, TypeError),
     "cutmix_minmax: 0.5": ({"cutmix_minmax": 0.5}, TypeError),
+    "cutmix_minmax: .0.9, 0.1.": ({"cutmix_minmax": (0.9, 0.1)}, ValueError),
     "prob: 2": ({"prob": 2}, ValueError),
     "switch_prob: -1": ({"switch_prob": -1}, ValueError),
     "label_smoothing: 2": ({"label_smoothing": 2}, ValueError),

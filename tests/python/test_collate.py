@@ -155,6 +155,10 @@ def test_wrong_arguments_are_named() -> None:
         mixfuse.collate(mixfuse.Spec(), mixup=1.0)
     with pytest.raises(TypeError, match="^samples: dict"):
         make()([{"image": Samples().images[0], "label": 1}])
+    with pytest.raises(TypeError, match="^samples: tuple"):
+        make()([(Samples().images[0],)])
+    with pytest.raises(TypeError, match="^epoch: str"):
+        make().set_epoch("a")
     with pytest.raises(TypeError, match="^seed: str"):
         make(seed="a")
     with pytest.raises(ValueError, match="^first: -4"):

@@ -523,11 +523,16 @@ def test_wrong_arguments_are_named(
         mj.mix(**call)
 
 
+def test_where_jax_traces_the_plain_call_points_here() -> None:
+    with pytest.raises(TypeError, match="^images: .*mixfuse.jax.mix"):
+        jax.jit(lambda x: mixfuse.mix(x, mixup=1.0))(images())
+
+
 def test_arrays_in_the_wrong_place_are_named() -> None:
     for first in (jnp.float32(1), jnp.zeros(2, "int32")):
         with pytest.raises(ValueError, match="^first: (float32|int32)"):
             mj.mix(images(), None, key(), SPEC, first=first)
-    with pytest.raises(TypeError, match="'out'"):
+    with pytest.raises(TypeError, match="^out: there is no such"):
         mj.mix(images(), None, key(), mixup=1.0, out=jnp.zeros(3))
 
 

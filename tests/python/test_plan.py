@@ -201,6 +201,8 @@ def test_a_bad_class_is_told_by_the_plan_and_cpu_warns(cuda: Any) -> None:
         ({"mixup": 1, "draw": numpy.zeros(2, "int64")}, ValueError, "draw: i64 .2., expected 3"),
         ({"mixup": 1, "partners": numpy.zeros(6, "int64")}, ValueError, "pairing: expected given"),
         ({"mixup": 1, "rows": numpy.zeros(6)}, TypeError, "rows: given beside spec"),
+        ({"rows": {}}, TypeError, "^rows: "),
+        ({"mixup": 1, "draw": ids(3), "schedule": 3}, TypeError, "^schedule: int"),
         ({"spec": mixfuse.Spec(), "mixup": 1}, TypeError, "mixup: given beside spec"),
         ({"spec": 3}, TypeError, "spec: int"),
         ({"mixup": 1, "out": "plan"}, TypeError, "out: str, expected a mixfuse.Plan"),

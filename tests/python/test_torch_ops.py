@@ -82,6 +82,7 @@ def test_a_bad_call_leaves_the_key() -> None:
     [
         ({}, ValueError, "spec: missing"),
         ({"boxes": (0.0, float("inf"))}, ValueError, "boxes: inf"),
+        ({"spec": "mixup"}, TypeError, "spec: str"),
         ({"mixup": object()}, TypeError, "mixup: object"),
         ({"mixup": 1.0, "out_dtype": "f17"}, ValueError, "out_dtype: 'f17'"),
         ({"spec": mixfuse.Spec(mixup=1.0), "mixup": 1.0}, TypeError, "policies: given beside"),

@@ -16,6 +16,12 @@ torch = pytest.importorskip("torch")
 SPEC = mixfuse.Spec(mixup=0.4, cutmix=1.0)
 
 
+@pytest.mark.parametrize("kind", [lambda x: x.to("meta"), lambda x: x.to_sparse()])
+def test_what_torch_does_not_hand_out_is_named(kind: Any) -> None:
+    with pytest.raises((RuntimeError, BufferError), match="^images: [^\n]*$"):
+        mixfuse.mix(kind(torch.from_numpy(images())), mixup=1.0)
+
+
 def test_new_tensors_are_torch_s_and_equal_numpy_s() -> None:
     mixed, targets = mixfuse.mix(
         torch.from_numpy(images()), torch.from_numpy(ids()), SPEC, num_classes=5

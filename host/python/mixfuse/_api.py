@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -177,6 +178,8 @@ def spec_of(spec: Spec | None, options: dict[str, Any]) -> Spec:
         try:
             return _same_as_before(tuple(options.items()))
         except TypeError:  # cannot be hashed, or is wrong, which this tells
+            if unknown := options.keys() - _OPTIONS:
+                raise TypeError(f"{min(unknown)}: there is no such argument") from None
             return Spec(**options)
     if options:
         raise TypeError(f"{', '.join(options)}: given beside spec")
@@ -191,6 +194,7 @@ def _same_as_before(options: tuple[tuple[str, Any], ...]) -> Spec:
 
 
 _ANY = Spec()
+_OPTIONS = frozenset(inspect.signature(Spec).parameters)
 
 
 def plan(
@@ -237,7 +241,7 @@ def plan(
             raise TypeError("rows: given beside spec, partners or draw")
         rows = to_bytes(rows)
         spec = _ANY
-    _check_draw(draw, seed, step, first)
+    _check_draw(draw, seed, step, first, schedule)
     core = spec_of(spec, policy)._core
     arguments = (images, core, seed, step, first, draw, schedule, partners, rows, out, layout,
                  device, stream, threads)  # fmt: skip
@@ -250,9 +254,11 @@ def plan(
     return made
 
 
-def _check_draw(draw: Any, seed: int, step: int, first: int) -> None:
+def _check_draw(draw: Any, seed: int, step: int, first: int, schedule: Any) -> None:
     if draw is not None and (seed or step or first):
         raise TypeError("draw: given beside seed, step or first")
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule: {type(schedule).__qualname__}, expected a mixfuse.Schedule")
 
 
 def mix(
@@ -302,8 +308,9 @@ def mix(
     ignored: an id whose share is left out of the targets.
     target: "dense", (B, K) float32 (`target_dtype`: float16, bfloat16; float rows keep theirs), or
         "sparse", a Targets.
-    layout: "nf", "nct", "nchw", "nhwc", "ntchw" or "ncdhw"; by rank without it. Boxes lie on f, t,
-        h w or d h w. `out_layout`: the same axes in another order.
+    layout: "nf", "nct", "nchw", "nhwc", "ntchw" or "ncdhw"; without it by the number of axes nf,
+        nct, nchw or ncdhw, so that channels last and video must be said. Boxes lie on f, t, h w or
+        d h w. `out_layout`: the same axes in another order.
     out_dtype: uint8 to float16, bfloat16, float32; float32 to float16, bfloat16.
     mean, std: of each channel, or one for all, in full-scale units as torchvision's Normalize after
         its conversion to [0, 1]: applied to what was mixed, out_dtype then a float.
@@ -325,7 +332,7 @@ def mix(
     """
     if plan is None:
         if draw is not None:
-            _check_draw(draw, seed, step, first)
+            _check_draw(draw, seed, step, first, schedule)
         core = spec._core if type(spec) is Spec and not policy else spec_of(spec, policy)._core
     elif spec is not None or policy or seed or step or first or draw is not None or schedule:
         raise TypeError("plan: given beside spec, seed, step, first, draw or schedule")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from mixfuse._api import Spec, mix, spec_of
@@ -30,9 +30,7 @@ class Collate:
     def set_epoch(self, epoch: int) -> None:
         """As a sampler's, before each epoch: its batches are then drawn by (seed, epoch, index of
         the batch), whatever the number of workers."""
-        if not 0 <= epoch < 1 << 20:
-            raise ValueError(f"epoch: {epoch}, expected 0 to {(1 << 20) - 1}")
-        self._epoch[0] = epoch
+        self._epoch[0] = checked("epoch", epoch, 20)
         self._epoch[1] += 1
 
     def _draw(self) -> tuple[int, int]:
@@ -57,7 +55,7 @@ class Collate:
         """samples: (image, label, ...) each. Returns (images, targets, ...), mixed."""
         from torch.utils.data import default_collate, get_worker_info
 
-        if not samples or isinstance(samples[0], Mapping) or not hasattr(samples[0], "__len__"):
+        if not samples or not isinstance(samples[0], Sequence) or len(samples[0]) < 2:
             kind = type(samples[0]).__qualname__ if samples else "none"
             raise TypeError(f"samples: {kind}, expected tuples (image, label, ...)")
         images, labels, *rest = default_collate(samples)

@@ -106,6 +106,8 @@ class Mixup(Draws):
             if not isinstance(minmax, (list, tuple)) or len(minmax) != 2:
                 raise TypeError(f"cutmix_minmax: {minmax!r}, expected (lo, hi)")
             minmax = tuple(minmax)
+            if not 0 <= minmax[0] <= minmax[1] <= 1:
+                raise ValueError(f"cutmix_minmax: {minmax}, expected 0 <= lo <= hi <= 1")
         now = (self.mixup_alpha, self.cutmix_alpha, minmax, self.mix_prob, self.switch_prob,
                self.mode, self.correct_lam, self.mixup_enabled)  # fmt: skip
         if self._known is None or self._known[0] != now:

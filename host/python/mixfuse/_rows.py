@@ -26,4 +26,7 @@ def array(rows: bytes) -> Any:
 
 
 def to_bytes(rows: Any) -> bytes:
-    return numpy.ascontiguousarray(rows, DTYPE).tobytes()
+    try:
+        return numpy.ascontiguousarray(rows, DTYPE).tobytes()
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"rows: {error}, expected an array as rows() gives") from None

@@ -12,9 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mixfuse._layouts import SPATIAL
 from mixfuse._torch_shapes import order
-
-_SPATIAL = {"nf": "f", "nct": "t", "nchw": "hw", "nhwc": "hw", "ntchw": "hw", "ncdhw": "dhw"}
 
 
 class Rows:
@@ -39,7 +38,7 @@ class Rows:
         if not boxes:
             return outside
         within = torch.ones_like(outside, dtype=torch.bool)
-        for number, name in enumerate(_SPATIAL[layout]):
+        for number, name in enumerate(SPATIAL[layout]):
             axis = layout.index(name)
             shape = [1] * like.dim()
             shape[axis] = like.shape[axis]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from mixfuse._api import spec_of
+from mixfuse._api import Spec, spec_of
 
 _LABELS = {"num_classes": 0, "smoothing": 0.0, "ignored": None}
 _IMAGES = {"mean": None, "std": None}
@@ -67,6 +67,8 @@ _SPEC = ("policies", "probability", "pairing", "granularity", "group", "flip")
 
 def text_of(how: dict[str, Any]) -> str:
     if (spec := how.pop("spec", None)) is not None:
+        if not isinstance(spec, Spec):
+            raise TypeError(f"spec: {type(spec).__qualname__}, expected a mixfuse.Spec")
         how |= {name: getattr(spec, name) for name in _SPEC}
     return repr({name: _literal(name, how[name]) for name in sorted(how)})
 

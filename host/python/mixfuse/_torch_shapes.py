@@ -7,14 +7,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PLAN_WORDS = 11  #: int32 of a row: partner, outside, inside, label, flip, lo[3], hi[3]
-
-_BY_RANK = {2: "nf", 3: "nct", 4: "nchw", 5: "ncdhw"}
+from mixfuse._layouts import BY_RANK, ROW_WORDS
 
 
 def layout_of(x: Tensor, layout: str | None) -> str:
     """The one given, or the rank's."""
-    layout = layout or _BY_RANK.get(x.dim(), "")
+    layout = layout or BY_RANK.get(x.dim(), "")
     if len(layout) != x.dim():
         raise ValueError(f"layout: {layout!r}, images have {x.dim()} axes")
     return layout
@@ -53,4 +51,4 @@ def new_targets(
 
 
 def new_plan(x: Tensor) -> Tensor:
-    return x.new_empty([x.shape[0], PLAN_WORDS], dtype=torch.int32)
+    return x.new_empty([x.shape[0], ROW_WORDS], dtype=torch.int32)

@@ -28,15 +28,12 @@ import numpy
 from mixfuse import _core
 from mixfuse._api import Spec, spec_of
 from mixfuse._draws import checked
+from mixfuse._layouts import BY_RANK, ROW_WORDS, SPATIAL
 
 _TARGET = "mixfuse_mix"
 _HANDLERS = getattr(_core, "jax_handlers", {})
 for _platform, _handler in _HANDLERS.items():
     jax.ffi.register_ffi_target(_TARGET, _handler, platform=_platform)
-
-_BY_RANK = {2: "nf", 3: "nct", 4: "nchw", 5: "ncdhw"}
-_SPATIAL = {"nf": "f", "nct": "t", "nchw": "hw", "nhwc": "hw", "ntchw": "hw", "ncdhw": "dhw"}
-_ROW_WORDS = 11
 
 
 class Rows(NamedTuple):
@@ -116,7 +113,8 @@ def mix(
 
     Raises when it is traced, naming the argument: TypeError (not an array, float class ids),
     ValueError (shapes, ranges, K missing, pairing "given", which needs mixfuse.mix) and
-    NotImplementedError (dtypes that are not built; mixfuse built without jaxlib's headers).
+    NotImplementedError (dtypes that are not built; mixfuse built without jaxlib's headers). A class
+    id outside 0..K-1 leaves its share out, which Rows.error tells.
     """
     if not _HANDLERS:
         raise NotImplementedError(
@@ -217,7 +215,7 @@ class _Call:
         rows: bool,
     ) -> _Call:  # fmt: skip
         images, labels = arrays["images"], arrays.get("labels")
-        axes = layout or _BY_RANK.get(images.ndim, "nchw")
+        axes = layout or BY_RANK.get(images.ndim, "nchw")
         out_axes = out_layout or axes
         inputs = tuple((name, x.dtype.name, x.shape) for name, x in arrays.items())
         numbers = _core.jax_numbers(
@@ -284,7 +282,7 @@ def _step(call: _Call, arrays: dict[str, jax.Array], rows: bool) -> tuple[Any, .
     if call.targets is not None:
         results.append(result(*call.targets))
     if rows:
-        results += [result("int32", (samples, _ROW_WORDS)), result("uint32", (4,))]
+        results += [result("int32", (samples, ROW_WORDS)), result("uint32", (4,))]
     run = jax.ffi.ffi_call(_TARGET, tuple(results), vmap_method="sequential")
     operands = [arrays[name] for name in ("draw", *_INPUTS) if name in arrays]
     mixed, _, *rest = run(*operands, options=numpy.asarray(call.numbers))
@@ -351,7 +349,7 @@ def _pixel_weights(call: _Call, rows: Rows) -> jax.Array:
     shape = next(shape for name, _, shape in call.inputs if name == "images")
     each = [-1] + [1] * (len(shape) - 1)
     inside = jnp.ones(each[1:], bool)[None]
-    for k, axis in enumerate(_SPATIAL[call.axes]):
+    for k, axis in enumerate(SPATIAL[call.axes]):
         at = call.axes.index(axis)
         here = jnp.arange(shape[at]).reshape(_along(call.axes, axis))
         inside &= (rows.lo[:, k].reshape(each) <= here) & (here < rows.hi[:, k].reshape(each))
