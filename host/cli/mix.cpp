@@ -30,7 +30,8 @@ Outputs open_outputs(Options const& options) {
   Outputs outputs;
   auto const whole = [](std::string const& path) {
     std::error_code unknown;
-    std::filesystem::path const found = std::filesystem::weakly_canonical(path, unknown);
+    std::filesystem::path const found =
+        std::filesystem::weakly_canonical(std::filesystem::absolute(path), unknown);
     return unknown ? path : found.string();
   };
   std::map<std::string, char const*> flags;
