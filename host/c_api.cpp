@@ -2,11 +2,9 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <exception>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include "host/check.hpp"
 #include "host/plan.hpp"
@@ -314,11 +312,6 @@ void destroy(Object* object, Plan::State& state) {
   delete object;
 }
 
-Extents extents_now(Plan const& plan) {
-  InUse const use(plan.state());
-  return plan.extents();
-}
-
 ErrorWord word_of(mixfuse_error_word const* word) { return {word->claim, word->first}; }
 
 }  // namespace
@@ -429,7 +422,11 @@ mixfuse_status mixfuse_plan_rows(mixfuse_plan const* plan, mixfuse_row const** r
 }
 
 mixfuse_status mixfuse_plan_extents(mixfuse_plan const* plan, mixfuse_extents* batch) {
-  return status_of([&] { hand_back(c_extents_of(extents_now(at(plan))), batch, "batch"); });
+  return status_of([&] {
+    Plan const& from = at(plan);
+    InUse const use(from.state());
+    hand_back(c_extents_of(from.extents()), batch, "batch");
+  });
 }
 
 mixfuse_status mixfuse_error_into(mixfuse_error_word* word, mixfuse_plan const* plan,

@@ -2,8 +2,8 @@
 #include "host/cuda.hpp"
 
 #include "host/check.hpp"
+#include "host/process.hpp"
 #include "kernels/job.hpp"
-#include "kernels/process.hpp"
 
 #if MIXFUSE_HAS_CUDA
 #include <cuda_runtime_api.h>

@@ -240,6 +240,11 @@ TEST_F(Errors, ShapesThatDisagreeAreRefused) {
        [](Scene& s) { s.images.partners = s.second.view(); }},
       {"second labels alone", invalid, "labels.partners", step,
        [](Scene& s) { s.labels.partners = s.second_ids.view(); }},
+      {"dense and sparse", invalid, "targets: dense and sparse", label,
+       [](Scene& s) {
+         TensorView const dense = s.targets.dense;
+         s.to_sparse(), s.targets.dense = dense;
+       }},
       {"second labels in place", invalid, "labels", step_over,
        [](Scene& s) { s.out = s.second, s.labels.partners = s.second_ids.view(); }},
       {"given too short", invalid, "partners", draw_given,
@@ -429,7 +434,7 @@ TEST_F(Errors, OverlapOfEveryKindIsRefused) {
        [](Scene& s) { s.labels = over(s.target, s.soft, 0); }},
       {"targets over images in place", invalid, "targets", step_over,
        [](Scene& s) { s.out = s.second, s.targets.dense.data = s.second.view().data; }},
-      {"labels over images in place", invalid, "labels", step_over,
+      {"labels over images in place", invalid, "images: overlaps labels", step_over,
        [](Scene& s) { s.out = s.second, s.labels = over(s.second, s.soft, 0); }},
   });
 }

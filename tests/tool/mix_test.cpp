@@ -880,6 +880,7 @@ TEST(Mix, ShortOfSpaceItLeavesNothing) {
   Workplace const at;
   write_batch(at);
   at.write("o.npy", "what was there before");
+  // In units of 512 bytes; LLVM's OpenMP needs a file of 1 KiB for itself.
   Ended const ended = at.run_program(
       MIXFUSE_TOOL, "mix --images x.npy --mixup 1 --plan-out p.json --out o.npy", "ulimit -f 2 &&");
   EXPECT_EQ(ended.status, 1);

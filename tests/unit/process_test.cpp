@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/process.hpp"
+#include "host/process.hpp"
 
 #include <gtest/gtest.h>
 
