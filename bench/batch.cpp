@@ -215,43 +215,35 @@ double Batch::tolerance() const {
   }
 }
 
+Plan plan_of(Batch const& batch, Lane const& lane) {
+  Shape const& shape = batch.shape();
+  Plan plan(shape.samples(), lane.device(), lane.queue());
+  plan_into(plan, mixup_of(shape), extents_of(batch.in(0)), first_draw, lane.queue());
+  return plan;
+}
+
 Mixing::Mixing(Batch const& batch, Spec spec, Lane const& lane, std::int64_t classes)
     : batch_{batch},
       lane_{lane},
-      spec_{std::move(spec)},
-      extents_{extents_of(batch.in(0))},
-      plan_{batch.shape().samples(), lane.device(), lane.queue()},
       classes_{classes},
-      draw_{lane, sizeof(Draw)},
-      ids_{lane, static_cast<std::size_t>(extents_.samples) * sizeof(std::int64_t)},
-      targets_{lane, static_cast<std::size_t>(extents_.samples * classes) * sizeof(float)} {
-  Draw const first{seed, 0, 0};
-  draw_.put(&first);
+      mixer_{std::move(spec), first_draw, batch.shape().samples(), lane.device(), lane.queue()},
+      ids_{lane, static_cast<std::size_t>(batch.shape().samples()) * sizeof(std::int64_t)},
+      targets_{lane, static_cast<std::size_t>(batch.shape().samples() * classes) * sizeof(float)} {
   fill_zero(lane, ids_.data(), ids_.size());
-  plan();
-  lane.wait();
 }
 
-// The draw lives on the device, so that each replay of a graph draws anew.
-void Mixing::plan() {
-  plan_into(plan_, spec_, extents_, Live{static_cast<Draw*>(draw_.data())}, lane_.queue());
-}
-
-void Mixing::mix(int set) {
-  if (classes_ == 0) {
-    return mix_into(batch_.out(set), batch_.in(set), batch_.normalise(), plan_, lane_.queue());
+void Mixing::step(int set) {
+  Mixed out{batch_.out(set)};
+  Originals in{batch_.in(set), {}, {}, batch_.normalise()};
+  if (classes_ > 0) {
+    std::int64_t const samples = batch_.shape().samples();
+    out.targets = TensorView{targets_.data(), DType::f32, {samples, classes_}, lane_.device()};
+    in.labels = ConstTensorView{ids_.data(), DType::i64, {samples}, lane_.device()};
   }
-  std::int64_t const samples = extents_.samples;
-  ConstTensorView const ids{ids_.data(), DType::i64, {samples}, lane_.device()};
-  TensorView const targets{targets_.data(), DType::f32, {samples, classes_}, lane_.device()};
-  step_into({batch_.out(set), targets}, {batch_.in(set), ids, {}, batch_.normalise()}, plan_,
-            lane_.queue());
+  mixer_(out, in, lane_.queue());
 }
 
-void Mixing::step_in_place(int set) {
-  plan();
-  mix_in_place(batch_.out(set), plan_, lane_.queue());
-}
+void Mixing::step_in_place(int set) { mixer_.in_place({batch_.out(set)}, {}, {}, lane_.queue()); }
 
 namespace {
 
@@ -291,7 +283,7 @@ Formula formula_of(Batch const& batch, int set, Memory const& partner, Memory co
 Formulas::Formulas(Batch const& batch, Lane const& lane)
     : batch_{batch},
       lane_{lane},
-      rows_{unflipped(Mixing(batch, mixup_of(batch.shape()), lane).rows())},
+      rows_{unflipped(read_rows(plan_of(batch, lane), lane.queue()))},
       partner_{of_rows(lane, rows_, &Row::partner)},
       weight_{of_rows(lane, rows_, &Row::outside)},
       scratch_{lane, 2 * batch.shape().bytes_out()} {}

@@ -68,30 +68,27 @@ class Batch {
   std::vector<Memory> in_, out_;
 };
 
-/// A plan, and the steps of mixfuse with it; with dense targets where there are classes.
+constexpr Draw first_draw{1, 0, 0};
+
+/// Mixup for the batch, drawn once.
+[[nodiscard]] Plan plan_of(Batch const& batch, Lane const& lane);
+
+/// Training steps of mixfuse, each drawn anew; with dense targets where there are classes.
 class Mixing {
  public:
   Mixing(Batch const& batch, Spec spec, Lane const& lane, std::int64_t classes = 0);
 
-  void plan();
-  void mix(int set);
-  /// What a training step calls.
-  void step(int set) {
-    plan();
-    mix(set);
-  }
+  void step(int set);
   /// Over a set's outputs, which then are the images.
   void step_in_place(int set);
-  [[nodiscard]] std::vector<Row> rows() const { return read_rows(plan_, lane_.queue()); }
+  [[nodiscard]] std::vector<Row> rows() const { return read_rows(mixer_.plan(), lane_.queue()); }
 
  private:
   Batch const& batch_;
   Lane const& lane_;
-  Spec spec_;
-  Extents extents_;
-  Plan plan_;
   std::int64_t classes_;
-  Memory draw_, ids_, targets_;
+  Mixer mixer_;
+  Memory ids_, targets_;
 };
 
 /// The formula's contestants share the partners and weights of a plan.

@@ -50,9 +50,13 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
       *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane, classes));
   more.push_back({"mixfuse, with labels", [&](int set) { labelled.step(set); },
                   [&] { return batch.error(0, labelled.rows()); }, batch.tolerance()});
-  Mixing& mix_only = *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane));
-  more.push_back({"mixfuse, the plan kept", [&](int set) { mix_only.mix(set); },
-                  [&] { return batch.error(0, mix_only.rows()); }, batch.tolerance()});
+  Plan kept = plan_of(batch, lane);
+  more.push_back({"mixfuse, the plan kept",
+                  [&](int set) {
+                    mix_into(batch.out(set), batch.in(set), batch.normalise(), kept, lane.queue());
+                  },
+                  [&] { return batch.error(0, read_rows(kept, lane.queue())); },
+                  batch.tolerance()});
   if (shape.in == shape.out) {
     Mixing& mixing = *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane));
     more.push_back({"mixfuse, in place", [&](int set) { mixing.step_in_place(set); },

@@ -192,9 +192,9 @@ def mixfuse(data):
             data.cuda, data.threads, data.name.encode(), data.dtype_in.encode(),
             data.dtype_out.encode(), data.normalise, roll, MEAN, STD, stream_of(data)))
 
-    def result(handle):
+    def result(handle, drawn=1):
         partner, weight = np.zeros(data.samples, np.int32), np.zeros(data.samples, np.float32)
-        step(handle, 0)
+        step(handle, 0, drawn)
         checked(c.mixfuse_peers_rows(handle, partner.ctypes.data, weight.ctypes.data,
                                      stream_of(data)))
         return data.out[0], partner, weight
@@ -208,7 +208,7 @@ def mixfuse(data):
         yield Peer(name, lambda i, handle=handle: step(handle, i), lambda h=handle: result(h),
                    capturable=True)
     kept = made(0)
-    yield Peer("mixfuse, the plan kept", lambda i: step(kept, i, 0), lambda: result(kept),
+    yield Peer("mixfuse, the plan kept", lambda i: step(kept, i, 0), lambda: result(kept, 0),
                capturable=True)
 
 

@@ -42,9 +42,10 @@ struct Peer {
   Shape shape;
   Spec spec;
   Normalise normalise;
-  Extents extents;
-  Plan plan;
+  Mixer mixer;
+  Plan kept;
   std::uint64_t step = 0;
+  Plan const* last = nullptr;  ///< that a step mixed by
 
   [[nodiscard]] Device device() const { return cuda ? Device::cuda() : Device::cpu(); }
   [[nodiscard]] ConstTensorView view(void const* data) const {
@@ -100,15 +101,13 @@ MIXFUSE_PEERS void* mixfuse_peers_make(int cuda, int threads, char const* shape,
     Normalise affine;
     if (normalise) affine = {1, {mean}, {deviation}};
     Device const device = cuda ? Device::cuda() : Device::cpu();
+    Queue const queue = queue_of(cuda != 0, threads, stream);
     auto peer = std::unique_ptr<Peer>(
-        new Peer{cuda != 0,
-                 threads,
-                 made,
-                 spec,
-                 affine,
-                 {},
-                 Plan(made.samples(), device, queue_of(cuda != 0, threads, stream))});
-    peer->extents = extents_of(peer->view(peer.get()));  // any address will do
+        new Peer{cuda != 0, threads, made, spec, affine,
+                 Mixer(spec, first_draw, made.samples(), device, queue),
+                 Plan(made.samples(), device, queue)});
+    Extents const extents = extents_of(peer->view(peer.get()));  // any address will do
+    plan_into(peer->kept, spec, extents, first_draw, queue);
     return peer.release();
   });
 }
@@ -118,11 +117,15 @@ MIXFUSE_PEERS int mixfuse_peers_step(void* handle, void* out, void const* in, in
   return guarded([&] {
     Peer& peer = *static_cast<Peer*>(handle);
     Queue const queue = queue_of(peer.cuda, peer.threads, stream);
-    if (drawn) plan_into(peer.plan, peer.spec, peer.extents, Draw{1, peer.step++, 0}, queue);
     auto const& e = peer.shape.extents;
     TensorView const mixed{out, peer.shape.out, e.data(), static_cast<int>(e.size()),
                            peer.device()};
-    mix_into(mixed, peer.view(in), peer.normalise, peer.plan, queue);
+    if (drawn) {
+      peer.mixer({mixed}, {peer.view(in), {}, {}, peer.normalise}, queue);
+    } else {
+      mix_into(mixed, peer.view(in), peer.normalise, peer.kept, queue);
+    }
+    peer.last = drawn ? &peer.mixer.plan() : &peer.kept;
     return 1;
   });
 }
@@ -140,13 +143,13 @@ MIXFUSE_PEERS int mixfuse_peers_steps(void* handle, void* out, void const* in, v
       ConstTensorView const images = peer.view(in);
       TensorView const mixed{out, peer.shape.out, e.data(), static_cast<int>(e.size()),
                              peer.device()};
-      plan_into(peer.plan, peer.spec, extents_of(images), Draw{1, peer.step++, 0}, queue);
+      plan_into(peer.kept, peer.spec, extents_of(images), Draw{1, peer.step++, 0}, queue);
       if (ids == nullptr) {
-        mix_into(mixed, images, peer.plan, queue);
+        mix_into(mixed, images, peer.kept, queue);
       } else {
         ConstTensorView const labels(ids, DType::i64, {samples}, peer.device());
         TensorView const rows(targets, DType::f32, {samples, classes}, peer.device());
-        step_into({mixed, rows}, {images, labels}, peer.plan, queue);
+        step_into({mixed, rows}, {images, labels}, peer.kept, queue);
       }
     }
     return 1;
@@ -157,7 +160,7 @@ MIXFUSE_PEERS int mixfuse_peers_rows(void* handle, std::int32_t* partner, float*
                                      void* stream) {
   return guarded([&] {
     Peer& peer = *static_cast<Peer*>(handle);
-    for (Row const& row : read_rows(peer.plan, queue_of(peer.cuda, peer.threads, stream))) {
+    for (Row const& row : read_rows(*peer.last, queue_of(peer.cuda, peer.threads, stream))) {
       *partner++ = row.partner;
       *weight++ = row.outside;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "host/mix.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -111,9 +112,20 @@ MixJob in_place(TensorView const& images, Plan::State const& state) {
   return job_of(images, images, images, state);
 }
 
-/// Targets and images must not share a byte either. The images' first are those that are written.
-LabelJob labels_beside(Mixed const& out, Samples const& labels, LabelRule const& rule,
-                       std::vector<NamedTensor> const& images, Plan::State const& state) {
+bool has_labels(Mixed const& out, Samples const& labels) {
+  std::vector<NamedTensor> const targets = outputs_of(out.targets);
+  return labels.own.present() || labels.partners.present() ||
+         std::any_of(targets.begin(), targets.end(),
+                     [](NamedTensor const& target) { return target.view.present(); });
+}
+
+/// None where there are neither labels nor targets. Targets and images must not share a byte
+/// either. The images' first are those that are written.
+std::optional<LabelJob> labels_beside(Mixed const& out, Samples const& labels,
+                                      LabelRule const& rule,
+                                      std::vector<NamedTensor> const& images,
+                                      Plan::State const& state) {
+  if (!has_labels(out, labels)) return std::nullopt;
   LabelJob const job = label_job(out.targets, labels, rule, state);
   for (NamedTensor const& target : outputs_of(out.targets)) {
     for (NamedTensor const& image : images) {
@@ -156,7 +168,7 @@ StepCall mix_in_place_call(TensorView const& images, Plan::State const& state) {
 StepCall step_call(Mixed const& out, Originals const& in, Plan::State const& state) {
   MixJob const images = out_of_place(out.images, in.images, in.normalise, state);
   bool const second = in.images.partners.present();
-  require(second == in.labels.partners.present(),
+  require(second == in.labels.partners.present() || !has_labels(out, in.labels),
           "labels.partners: a second batch brings both images and labels");
   std::vector<NamedTensor> read{{"out", out.images}, {"images", in.images.own}};
   if (second) read.push_back({"partners", in.images.partners});

@@ -51,7 +51,8 @@ struct Originals {
   Normalise normalise = {};
 };
 
-/// mix_into and label_into in one launch: what a training step calls.
+/// mix_into and label_into in one launch: what a training step calls. Without labels and targets,
+/// mix_into.
 MIXFUSE_EXPORT void step_into(Mixed out, Originals in, Plan& plan, Queue queue);
 
 /// The same with the images mixed in place.
