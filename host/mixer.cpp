@@ -35,6 +35,13 @@ class Trial {
   bool queued_ = false;
 };
 
+/// Reads nothing but the mixer's own draw.
+bool draws_of_itself(PlanJob const& job) {
+  Schedule const& schedule = job.schedule;
+  return job.given == nullptr && schedule.probability == nullptr &&
+         schedule.probabilities == nullptr && schedule.weights == nullptr;
+}
+
 }  // namespace
 
 void check_mixer(Spec const& spec, Draw first) {
@@ -64,12 +71,15 @@ void Mixer::step(Extents const& batch, Check const& check, Queue queue) {
   Plan::State& state = plan_.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  PlanCall const plan = call_of(state, spec_, batch, live());
+  PlanCall plan = call_of(state, spec_, batch, live());
+  plan.job.ahead = ahead_ && draws_of_itself(plan.job);
   Trial trial(state, plan);
   StepCall const step = check(state);
   run(state, plan, queue);
   trial.queued();
+  ahead_ = false;
   run(step, state, queue);
+  ahead_ = step.where == Where::out_of_place;
 }
 
 void Mixer::operator()(Mixed out, Originals in, Queue queue) {
@@ -95,6 +105,7 @@ void Mixer::set_draw(Draw draw, Queue queue) {
   InUse const use(state);
   check_queue(state.device, queue);
   check_draw(draw, 0);
+  ahead_ = false;
   if (state.device.kind == Device::Kind::cpu) {
     state.header->draw = draw;
   } else {

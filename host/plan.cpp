@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 #include <new>
-#include <numeric>
 #include <ostream>
 #include <string>
 #include <utility>
@@ -43,7 +42,7 @@ Parts parts_of(std::int64_t capacity, Device device) {
   }
   parts.rows = aligned(sizeof(PlanHeader));
   parts.order = aligned(parts.rows + count * sizeof(Row));
-  parts.workspace = aligned(parts.order + count * sizeof(std::int32_t));
+  parts.workspace = aligned(parts.order + count * sizeof(Turn));
   parts.size = aligned(parts.workspace + parts.workspace_size);
   return parts;
 }
@@ -86,7 +85,7 @@ void place(Plan::State& state, Parts const& parts, Queue queue) {
   auto* const base = static_cast<std::byte*>(state.memory);
   state.header = reinterpret_cast<PlanHeader*>(base);
   state.rows = reinterpret_cast<Row*>(base + parts.rows);
-  state.order = reinterpret_cast<std::int32_t*>(base + parts.order);
+  state.order = reinterpret_cast<Turn*>(base + parts.order);
   state.workspace = base + parts.workspace;
   state.workspace_size = parts.workspace_size;
   on_device(state, [&] { clear(state.device, state.header, sizeof *state.header, queue); });
@@ -271,30 +270,30 @@ bool is_permutation(Row const* rows, std::int64_t samples) {
 }
 
 /// The samples of rows made by hand, cycle by cycle.
-std::vector<std::int32_t> cycle_order(Row const* rows, std::int64_t samples) {
+std::vector<Turn> cycle_order(Row const* rows, std::int64_t samples) {
   auto const count = static_cast<std::size_t>(samples);
   std::vector<bool> placed(count);
-  std::vector<std::int32_t> order;
+  std::vector<Turn> order;
   order.reserve(count);
   for (std::size_t start = 0; start < count; ++start) {
     for (std::size_t i = start; !placed[i]; i = static_cast<std::size_t>(rows[i].partner)) {
       placed[i] = true;
       auto const sample = static_cast<std::int32_t>(i);
       bool const ends = static_cast<std::size_t>(rows[i].partner) == start;
-      order.push_back(ends ? ~sample : sample);
+      order.push_back({ends ? ~sample : sample, rows[i].partner});
     }
   }
   return order;
 }
 
 /// Where there are no cycles, samples with one partner stand together, so that it is read once.
-std::vector<std::int32_t> partner_order(Row const* rows, std::int64_t samples) {
-  std::vector<std::int32_t> order(static_cast<std::size_t>(samples));
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-    return std::pair(rows[a].partner, a) < std::pair(rows[b].partner, b);
+std::vector<Turn> partner_order(Row const* rows, std::int64_t samples) {
+  std::vector<Turn> order;
+  order.reserve(static_cast<std::size_t>(samples));
+  for (std::int32_t i = 0; i < samples; ++i) order.push_back({~i, rows[i].partner});
+  std::sort(order.begin(), order.end(), [](Turn a, Turn b) {
+    return std::pair(a.partner, a.sample()) < std::pair(b.partner, b.sample());
   });
-  for (std::int32_t& sample : order) sample = ~sample;
   return order;
 }
 
@@ -511,7 +510,7 @@ void plan_into(Plan& plan, Row const* rows, Extents const& batch, Draw draw, Que
     check_no_capture(state.device, queue, "rows cannot be uploaded");
     copy(state.device, &state.header->step, &draw.step, sizeof draw.step, queue);
     copy(state.device, state.rows, rows, count * sizeof(Row), queue);
-    copy(state.device, state.order, order.data(), count * sizeof(std::int32_t), queue);
+    copy(state.device, state.order, order.data(), count * sizeof(Turn), queue);
     // A copy from pageable memory may still read it.
     if (state.device.kind == Device::Kind::cuda) cuda::wait(queue);
   });

@@ -26,7 +26,7 @@ struct Plan::State {
 
   PlanHeader* header = nullptr;  // these four lie in `memory`
   Row* rows = nullptr;
-  std::int32_t* order = nullptr;
+  Turn* order = nullptr;
   void* workspace = nullptr;
   std::size_t workspace_size = 0;
 

@@ -25,6 +25,15 @@ struct PlanHeader {
   std::uint32_t read;  // blocks of the running kernel that have read their live draw
 };
 
+/// A position of the order in which batches are walked, cycle by cycle: a sample, or ~sample where a
+/// cycle ends, and its partner.
+struct alignas(8) Turn {
+  std::int32_t entry, partner;
+
+  [[nodiscard]] MIXFUSE_HD std::int32_t sample() const { return ends() ? ~entry : entry; }
+  [[nodiscard]] MIXFUSE_HD bool ends() const { return entry < 0; }
+};
+
 /// A policy as the kernel sees it.
 struct Policy {
   enum class Kind : std::uint8_t { identity, mixup, cutmix };
@@ -40,13 +49,14 @@ struct Policy {
 struct PlanJob {
   PlanHeader* header;
   Row* rows;
-  std::int32_t* order;  // every sample once, cycle by cycle; ~sample ends a cycle
+  Turn* order;          // every sample once
   void* workspace;      // for the sort
   std::size_t workspace_size;
   std::int32_t samples;
   std::int64_t group;  // 0: the whole batch
   Draw draw;
   Draw* live;         // where the draw lives, to be read and advanced; null: it is `draw`
+  bool ahead;         // it may be made beside a mix that lets it start when it has read the rows
   Schedule schedule;  // all null without `live`
   Pairing pairing;
   Granularity granularity;
@@ -108,7 +118,7 @@ struct MixJob {
   Walk walk;
   Affine affine;
   Row const* rows;
-  std::int32_t const* order;
+  Turn const* order;
   bool permutation;  // the order runs along cycles: a sample's partner is the next in it
   bool boxes;        // a row may have a box
   bool flips;        // a row may be mirrored

@@ -43,7 +43,9 @@ class MIXFUSE_EXPORT Mixer {
   /// The same, waited for.
   [[nodiscard]] Draw read_draw(Queue queue) const;
 
-  /// Of the last step: its rows, and an error word that `error_into` copies out.
+  /// Of the last step: its rows, and an error word that `error_into` copies out. From sm_90 on the
+  /// next step's rows are written as soon as the mix has read these: a kernel of yours that reads
+  /// them and lets the next kernel start early must have read them before.
   [[nodiscard]] Plan const& plan() const noexcept { return plan_; }
   void clear_error(Queue queue) { mixfuse::clear_error(plan_, queue); }
 
@@ -55,6 +57,7 @@ class MIXFUSE_EXPORT Mixer {
   Plan plan_;
   Spec spec_;
   Schedule schedule_;
+  bool ahead_ = false;  // the last kernel that the plan met is a mix that has read it
 };
 
 }  // namespace mixfuse

@@ -674,8 +674,6 @@ class Mixer {
   alignas(line_size) std::byte out_scratch_[scratch_size];
 };
 
-std::int32_t sample_of(std::int32_t entry) { return entry < 0 ? ~entry : entry; }
-
 int threads_for(std::int64_t bytes, int wanted) {
   std::int64_t const forced = detail::cpu_override().chunk;
   return cpu::threads_for(bytes, forced > 0 ? forced : least_work, wanted);
@@ -690,7 +688,7 @@ void mix_batch(MixJob const& job, int wanted) {
     Mixer<In, Out> mixer(course);
     for (std::int64_t i = begin; i < end; ++i) {
       std::int64_t const k = i % job.samples;
-      mixer.mix(mixer.chunk(i / job.samples), course.by_cycles ? sample_of(job.order[k]) : k,
+      mixer.mix(mixer.chunk(i / job.samples), course.by_cycles ? job.order[k].sample() : k,
                 nullptr);
     }
     if (course.past_caches) end_of_streams();
@@ -731,8 +729,8 @@ void mix_cycles(MixJob const& job, int wanted) {
       Chunk const chunk = mixer.chunk(i);
       bool starts = true;
       for (std::int64_t k = 0; k < job.samples; ++k) {
-        std::int32_t const sample = sample_of(job.order[k]);
-        bool const ends = job.order[k] < 0;
+        std::int32_t const sample = job.order[k].sample();
+        bool const ends = job.order[k].ends();
         if (starts && !ends) mixer.keep(chunk, sample, kept);
         mixer.mix(chunk, sample, ends && !starts ? kept : nullptr);
         starts = ends;

@@ -102,7 +102,7 @@ template <class LinkAt>
     bool mixed = false, boxes = false;
     for (std::int32_t k = 0; k < count; ++k) {
       maths::Link const link = link_at(at + k);
-      from.job.order[group.start + at + k] = link.entry;
+      from.job.order[group.start + at + k] = maths::turn(link);
       row[k] = from.job.rows + link.sample;
       maths::start_row(*row[k], from, link.sample, link.partner);
       index[k] = maths::drawn_at(from, link.sample, link.partner);

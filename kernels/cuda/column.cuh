@@ -12,17 +12,29 @@
 /// and written there; the kernels walk the samples and know nothing of layouts.
 namespace mixfuse::cuda {
 
-/// A position of the order, as all threads of a block read it.
+/// A position of the order, as all threads of a warp read it.
 struct Entry {
-  void const* own;  // where samples begin
-  void const* partner;
-  void* out;
+  std::int64_t own, partner, out;  // where samples begin, in elements
   float outside, inside;
   std::int32_t lo[3], hi[3];  // the box on the walk's axes from d to the line
   bool flip, partner_flip;
   bool ends;     // its partner is the first sample of its cycle
   bool follows;  // its partner is the sample of the next entry
 };
+
+// Through the job's pointers, so that accesses are known to be of global memory.
+template <class T>
+__device__ T const* own_of(MixJob const& job, Entry const& entry) {
+  return static_cast<T const*>(job.own) + entry.own;
+}
+template <class T>
+__device__ T const* partner_of(MixJob const& job, Entry const& entry) {
+  return static_cast<T const*>(job.partners) + entry.partner;
+}
+template <class T>
+__device__ T* out_of(MixJob const& job, Entry const& entry) {
+  return static_cast<T*>(job.out) + entry.out;
+}
 
 /// Weights of the own sample at a column's positions.
 template <int count>
@@ -55,7 +67,9 @@ struct Mixing {
   /// One weight for all positions.
   template <int stride = 1, int first = 0, class Raw>
   __device__ Packed<Out, count> operator()(float weight, Raw const& own, Raw const& partner) const {
-    if (weight == 1.0f || weight == 0.0f) {
+    // Bytes are blended by 1 and 0 to what they are, and to be converted they are widened anyway.
+    constexpr bool blends_exactly = sizeof(In) == 1 && sizeof(Out) > 1;
+    if (!blends_exactly && (weight == 1.0f || weight == 0.0f)) {
       Raw raw;
 #pragma unroll
       for (unsigned i = 0; i < Raw::words; ++i) {
@@ -231,25 +245,25 @@ struct Vector {
     return in_line ? spot.along_line(entry, count) : spot.along_walk(job.walk, entry, count);
   }
 
-  __device__ Raw load(void const* sample, bool flip = false) const {
+  __device__ Raw load(In const* sample, bool flip = false) const {
     Raw raw;
-    raw.load(static_cast<In const*>(sample) + (flip ? image : element));
+    raw.load(sample + (flip ? image : element));
     return raw;
   }
-  __device__ Raw load_own(MixJob const&, Entry const& entry) const {
-    return load(entry.own, entry.flip);
+  __device__ Raw load_own(MixJob const& job, Entry const& entry) const {
+    return load(own_of<In>(job, entry), entry.flip);
   }
-  __device__ Raw load_partner(MixJob const&, Entry const& entry) const {
-    return load(entry.partner, entry.partner_flip);
+  __device__ Raw load_partner(MixJob const& job, Entry const& entry) const {
+    return load(partner_of<In>(job, entry), entry.partner_flip);
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
     return flip ? raw.template reversed<1>() : raw;
   }
 
   template <class Weight>
-  __device__ void store(MixJob const&, Entry const& entry, Weight const& weight, Raw const& own,
+  __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
                         Raw const& partner) const {
-    mixing(weight, own, partner).store(static_cast<Out*>(entry.out) + element);
+    mixing(weight, own, partner).store(out_of<Out>(job, entry) + element);
   }
 };
 
@@ -305,25 +319,35 @@ struct Pixels {
     return in_line ? spot.along_line(entry, count) : spot.along_walk(job.walk, entry, count);
   }
 
-  __device__ Raw load(void const* sample, bool flip) const {
+  __device__ Raw load(In const* sample, bool flip) const {
     Raw raw;
-    raw.load(static_cast<In const*>(sample) + (flip ? image : pixel) * channels);
+    raw.load(sample + (flip ? image : pixel) * channels);
     return raw;
   }
-  __device__ Raw load_own(MixJob const&, Entry const& entry) const {
-    return load(entry.own, entry.flip);
+  __device__ Raw load_own(MixJob const& job, Entry const& entry) const {
+    return load(own_of<In>(job, entry), entry.flip);
   }
-  __device__ Raw load_partner(MixJob const&, Entry const& entry) const {
-    return load(entry.partner, entry.partner_flip);
+  __device__ Raw load_partner(MixJob const& job, Entry const& entry) const {
+    return load(partner_of<In>(job, entry), entry.partner_flip);
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
     return flip ? raw.template reversed<channels>() : raw;
   }
 
+  __device__ void store(MixJob const& job, Entry const& entry, Weights<count> const& weights,
+                        Raw const& own, Raw const& partner) const {
+    if (weights.mask == 0 || weights.mask == weights.all) {  // most often: decided once for all
+      write(job, entry, weights.mask == 0 ? weights.outside : weights.inside, own, partner);
+    } else {
+      write(job, entry, weights, own, partner);
+    }
+  }
+
+ private:
   template <class Weight>
-  __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
+  __device__ void write(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
                         Raw const& partner) const {
-    Out* const out = static_cast<Out*>(entry.out);
+    Out* const out = out_of<Out>(job, entry);
     Packed<Out, count> const planes[] = {mixed<0>(job, weight, own, partner),
                                          mixed<1>(job, weight, own, partner),
                                          mixed<2>(job, weight, own, partner)};
@@ -342,7 +366,6 @@ struct Pixels {
     pixels.store(out + pixel * channels);
   }
 
- private:
   /// Of one channel.
   template <int channel, class Weight>
   __device__ Packed<Out, count> mixed(MixJob const& job, Weight const& weight, Raw const& own,
@@ -376,20 +399,19 @@ struct Shifted {
   __device__ Shifted(MixJob const& job, std::int64_t index) : column{index}, mixing(job.affine) {}
 
   /// The column's first element in an output sample, which may be before it.
-  __device__ std::int64_t first(Entry const& entry) const {
-    auto const beyond = reinterpret_cast<std::uintptr_t>(entry.out) % 16 / sizeof(T);
+  __device__ std::int64_t first(MixJob const& job, Entry const& entry) const {
+    auto const beyond = reinterpret_cast<std::uintptr_t>(out_of<T>(job, entry)) % 16 / sizeof(T);
     return column * count - static_cast<std::int64_t>(beyond);
   }
 
   __device__ std::uint32_t inside(MixJob const& job, Entry const& entry) const {
-    std::int64_t const begin = first(entry), from = begin < 0 ? 0 : begin;
+    std::int64_t const begin = first(job, entry), from = begin < 0 ? 0 : begin;
     if (from >= job.walk.elements) return 0;
     Spot const spot(maths::place_of(job.walk, from));
     return spot.along_walk(job.walk, entry, count) << (from - begin) & Weights<count>::all;
   }
 
-  __device__ static Raw load(MixJob const& job, void const* data, std::int64_t begin) {
-    auto const* const sample = static_cast<T const*>(data);
+  __device__ static Raw load(MixJob const& job, T const* sample, std::int64_t begin) {
     Raw raw;
     std::int64_t const end = begin + count;
     if (begin < count || end + count > job.walk.elements) {  // else within the sample, both words
@@ -412,10 +434,10 @@ struct Shifted {
     return raw;
   }
   __device__ Raw load_own(MixJob const& job, Entry const& entry) const {
-    return load(job, entry.own, first(entry));
+    return load(job, own_of<T>(job, entry), first(job, entry));
   }
   __device__ Raw load_partner(MixJob const& job, Entry const& entry) const {
-    return load(job, entry.partner, first(entry));
+    return load(job, partner_of<T>(job, entry), first(job, entry));
   }
   __device__ Raw turned(Raw const& raw, bool) const { return raw; }
 
@@ -423,8 +445,8 @@ struct Shifted {
   __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
                         Raw const& partner) const {
     auto const mixed = mixing(weight, own, partner);
-    std::int64_t const begin = first(entry);
-    T* const to = static_cast<T*>(entry.out);
+    std::int64_t const begin = first(job, entry);
+    T* const to = out_of<T>(job, entry);
     if (begin >= 0 && begin + count <= job.walk.elements) return mixed.store(to + begin);
 #pragma unroll
     for (int i = 0; i < count; ++i) {
@@ -464,23 +486,23 @@ struct Element {
     return spot.is_in(entry);
   }
 
-  __device__ static Raw load(void const* sample, std::int64_t at) {
+  __device__ static Raw load(In const* sample, std::int64_t at) {
     Raw raw;
-    raw.put(0, static_cast<In const*>(sample)[at]);
+    raw.put(0, sample[at]);
     return raw;
   }
-  __device__ Raw load_own(MixJob const&, Entry const& entry) const {
-    return load(entry.own, entry.flip ? own[1] : own[0]);
+  __device__ Raw load_own(MixJob const& job, Entry const& entry) const {
+    return load(own_of<In>(job, entry), entry.flip ? own[1] : own[0]);
   }
-  __device__ Raw load_partner(MixJob const&, Entry const& entry) const {
-    return load(entry.partner, entry.partner_flip ? partner[1] : partner[0]);
+  __device__ Raw load_partner(MixJob const& job, Entry const& entry) const {
+    return load(partner_of<In>(job, entry), entry.partner_flip ? partner[1] : partner[0]);
   }
   __device__ Raw turned(Raw const& raw, bool) const { return raw; }
 
   template <class Weight>
-  __device__ void store(MixJob const&, Entry const& entry, Weight const& weight, Raw const& a,
+  __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& a,
                         Raw const& b) const {
-    static_cast<Out*>(entry.out)[out] = mixing(weight, a, b).at(0);
+    out_of<Out>(job, entry)[out] = mixing(weight, a, b).at(0);
   }
 };
 
@@ -516,11 +538,10 @@ struct Twin {
     return std::uint32_t{spot[0].is_in(entry)} | std::uint32_t{spot[1].is_in(entry)} << 1;
   }
 
-  __device__ Raw load(void const* sample) const {
-    T const* const from = static_cast<T const*>(sample);
+  __device__ Raw load(T const* sample) const {
     Raw raw;
-    raw.put(0, from[offset[0]]);
-    raw.put(1, from[offset[1]]);
+    raw.put(0, sample[offset[0]]);
+    raw.put(1, sample[offset[1]]);
     return raw;
   }
   __device__ Raw turned(Raw const& raw, bool flip) const {
@@ -528,9 +549,9 @@ struct Twin {
   }
 
   template <class Weight>
-  __device__ void store(MixJob const&, Entry const& entry, Weight const& weight, Raw const& own,
+  __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
                         Raw const& partner) const {
-    T* const to = static_cast<T*>(entry.out);
+    T* const to = out_of<T>(job, entry);
     auto const mixed = mixing(weight, own, partner);
     to[offset[0]] = mixed.at(0);
     to[offset[1]] = mixed.at(1);

@@ -12,6 +12,8 @@
 
 namespace mixfuse::cuda {
 
+inline constexpr int warp = 32;
+
 struct Shape {
   unsigned block, grid;
 };
@@ -63,7 +65,7 @@ inline cudaError_t ask(DeviceFacts& facts) {
 }
 
 /// The pieces of a mix: panels of columns, in each all segments of the order, in each the panel's
-/// columns, `width` to a block; then tiles of labels.
+/// columns, `width` to a block; tiles of labels come before them.
 struct Tiling {
   std::int64_t columns, width, panel, blocks, segments, images, items;
 };

@@ -15,35 +15,24 @@ namespace mixfuse::cuda {
 
 inline constexpr int most_parts = 16;  // of a run, in a block
 
-__device__ inline std::int32_t sample_at(MixJob const& job, std::int64_t position) {
-  std::int32_t const order = job.order[position];
-  return order < 0 ? ~order : order;
+/// Where a position's samples lie.
+__device__ inline void place(Entry& entry, MixJob const& job, Turn turn) {
+  entry.own = turn.sample() * job.own_pitch;
+  entry.partner = turn.partner * job.partners_pitch;
+  entry.out = turn.sample() * job.out_pitch;
+  entry.ends = turn.ends();
+  entry.follows = job.permutation && !job.second && !turn.ends();
 }
 
-template <class T>
-__device__ T const* sample_of(void const* data, std::int64_t pitch, std::int64_t sample) {
-  return static_cast<T const*>(data) + sample * pitch;
+/// A row's only weight, where there are no boxes.
+__device__ inline float weight_of(MixJob const& job, Turn turn) {
+  return maths::effective(job.rows[turn.sample()], turn.sample(), job.second).outside;
 }
 
-template <class Column>
-__device__ void const* own_of(MixJob const& job, std::int64_t sample) {
-  return sample_of<typename Column::In>(job.own, job.own_pitch, sample);
-}
-
-template <class Column>
-__device__ void const* partner_of(MixJob const& job, std::int64_t sample) {
-  return sample_of<typename Column::In>(job.partners, job.partners_pitch, sample);
-}
-
-template <class Column>
-__device__ void set_entry(Entry& entry, MixJob const& job, std::int64_t position) {
-  std::int32_t const sample = sample_at(job, position);
-  Row const& stored = job.rows[sample];
-  Row const row = maths::effective(stored, sample, job.second);
-  entry.own = own_of<Column>(job, sample);
-  entry.partner = partner_of<Column>(job, row.partner);
-  entry.out = const_cast<void*>(
-      static_cast<void const*>(sample_of<typename Column::Out>(job.out, job.out_pitch, sample)));
+/// What the row says.
+__device__ inline void weigh(Entry& entry, MixJob const& job, Turn turn) {
+  Row const& stored = job.rows[turn.sample()];
+  Row const row = maths::effective(stored, turn.sample(), job.second);
   entry.outside = row.outside;
   entry.inside = row.inside;
   for (int axis = 0; axis < 3; ++axis) {
@@ -52,15 +41,12 @@ __device__ void set_entry(Entry& entry, MixJob const& job, std::int64_t position
     entry.hi[axis] = of < 0 ? 2147483647 : stored.box.hi[of];
   }
   entry.flip = row.flip != 0;
-  entry.partner_flip = job.flips && !job.second && job.rows[row.partner].flip != 0;
-  entry.ends = job.order[position] < 0;
-  entry.follows = job.permutation && !job.second && !entry.ends;
+  entry.partner_flip = job.flips && !job.second && job.rows[turn.partner].flip != 0;
 }
 
 /// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
-/// the one before it. All loads that can be known are in flight before the first is used. A job is
-/// plain if no row has a box or is mirrored.
-template <class Column, int S, bool plain>
+/// the one before it. All loads that can be known are in flight before the first is used.
+template <class Column, int S>
 __device__ void mix_segment(MixJob const& job, Column const& column, Entry const* entries,
                             int count) {
   typename Column::Raw raw[S + 1u];
@@ -68,22 +54,20 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k >= count) break;
-    if (!plain && job.boxes) mask[k] = column.inside(job, entries[k]);
+    if (job.boxes) mask[k] = column.inside(job, entries[k]);
   }
   // Where a weight is 1 or 0 the other side is not even read, unless it is a partner anyway.
-  auto const needs = [&](int k, float without) {
-    if constexpr (plain) return entries[k].outside != without;
-    return !Weights<Column::count>{entries[k].outside, entries[k].inside, mask[k]}.are(without);
+  auto const weights = [&](int k) {
+    return Weights<Column::count>{entries[k].outside, entries[k].inside, mask[k]};
   };
-  auto const needs_own = [&](int k) { return needs(k, 0.0f); };
-  auto const needs_partner = [&](int k) { return needs(k, 1.0f); };
+  auto const needs_own = [&](int k) { return !weights(k).are(0.0f); };
+  auto const needs_partner = [&](int k) { return !weights(k).are(1.0f); };
   // First, since the next segment's first load is of the same sample: it comes once from memory.
   if (count == S && needs_partner(S - 1)) raw[S] = column.load_partner(job, entries[S - 1]);
 #pragma unroll
   for (int k = 0; k < S; ++k) {
     if (k >= count) break;
-    if ((plain && S > 1) || needs_own(k) ||
-        (k > 0 && entries[k - 1].follows && needs_partner(k - 1))) {
+    if (needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1))) {
       raw[k] = column.load_own(job, entries[k]);
     }
   }
@@ -96,12 +80,42 @@ __device__ void mix_segment(MixJob const& job, Column const& column, Entry const
     if (k + 1 < S && (!entry.follows || k + 1 == count) && needs_partner(k)) {
       partner = column.load_partner(job, entry);
     }
-    if constexpr (plain) {
+    column.store(job, entry, weights(k), column.turned(raw[k], entry.flip),
+                 column.turned(partner, entry.partner_flip));
+  }
+}
+
+/// The same of a job whose rows have neither boxes nor flips. Which samples are read depends on the
+/// order alone; `weigh` brings the weights while they are on their way.
+template <class Column, int S, class Weigh>
+__device__ void mix_plain_segment(MixJob const& job, Column const& column, bool works,
+                                  Entry const* entries, int count, Weigh const& weigh) {
+  using In = typename Column::In;
+  typename Column::Raw raw[S + 1u];
+  if (works && count == S) {
+    raw[S] = column.load(partner_of<In>(job, entries[S - 1]));  // first, as above
+#pragma unroll
+    for (int k = 0; k < S; ++k) raw[k] = column.load(own_of<In>(job, entries[k]));
+  }
+  weigh();
+  if (!works) return;
+  if (count == S) {
+#pragma unroll
+    for (int k = 0; k < S; ++k) {
+      Entry const& entry = entries[k];
+      auto partner = raw[k + 1];
+      if (k + 1 < S && !entry.follows && entry.outside != 1.0f) {
+        partner = column.load(partner_of<In>(job, entry));
+      }
       column.store(job, entry, entry.outside, raw[k], partner);
-    } else {
-      column.store(job, entry, Weights<Column::count>{entry.outside, entry.inside, mask[k]},
-                   column.turned(raw[k], entry.flip), column.turned(partner, entry.partner_flip));
     }
+    return;
+  }
+#pragma unroll 1
+  for (int k = 0; k < count; ++k) {  // the batch's last samples
+    Entry const& entry = entries[k];
+    column.store(job, entry, entry.outside, column.load(own_of<In>(job, entry)),
+                 column.load(partner_of<In>(job, entry)));
   }
 }
 
@@ -113,38 +127,75 @@ constexpr unsigned gathered<Pixels<Out>> = 12;
 
 /// Blocks that a processor holds at once, by the registers that its loads take. Unless told, ptxas
 /// aims for one more, and spills for it.
-template <class Column, int loads>
+template <class Column, int loads, bool plain>
 constexpr int least_blocks() {
   constexpr unsigned held = Column::Raw::words * unsigned{loads} + gathered<Column>;
 #if __CUDA_ARCH__ >= 1000
   return held <= 28 ? 5 : 4;  // the same code takes more of them there
-#else
-  return held <= 28 ? 8 : held <= 30 ? 7 : held <= 40 ? 6 : 4;
+#elif __CUDA_ARCH__ >= 800
+  if (plain && held <= 20) return sizeof(typename Column::Out) == 1 ? 10 : 12;
 #endif
+  return held <= 28 ? 8 : held <= 30 ? 7 : held <= 40 ? 6 : 4;
 }
 
-/// Blocks work on (panel, segment of the order, columns of the panel), then on labels.
+/// The block's tiles of labels, which come before the images so that a block with images ends the
+/// launch. Returns its first piece of images.
+__device__ inline std::int64_t label_tiles_first(LabelWork const& labels) {
+  unsigned item = blockIdx.x;
+  if (item < labels.tiling.tiles) {
+    wait_for_the_kernel_before();
+    item = label_tiles(labels, item);
+  }
+  return item - labels.tiling.tiles;
+}
+
+/// Blocks work on labels, then on (panel, segment of the order, columns of the panel). Each warp
+/// reads its rows by itself: none waits for another.
 template <class Column, int S, bool plain>
-__global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1>()))
+__global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
-  let_the_kernel_after_start();
-  __shared__ Entry entries[S];
-  std::int64_t item = blockIdx.x;
+  __shared__ Entry of_warps[block_threads / warp][S];
+  Entry* const entries = of_warps[threadIdx.x / warp];
+  unsigned const lane = threadIdx.x % warp;
+  std::int64_t item = label_tiles_first(labels);
   Tile tile = tile_at(tiling, item);
   wait_for_the_kernel_before();
-  for (; item < tiling.images; item += gridDim.x, tile = tile_at(tiling, item)) {
+  while (item < tiling.images) {
     std::int64_t const first = tile.segment * S;
     int const count = static_cast<int>(min(std::int64_t{S}, job.samples - first));
-    __syncthreads();
-    if (threadIdx.x < unsigned{S}) {  // the last sample again, where a segment is shorter
-      set_entry<Column>(entries[threadIdx.x], job, min(first + threadIdx.x, job.samples - 1));
-    }
-    __syncthreads();
     std::int64_t const index = tile.column + threadIdx.x;
-    if (index < tile.end) mix_segment<Column, S, plain>(job, Column(job, index), entries, count);
+    bool const works = index < tile.end, reads = lane < unsigned{S};
+    float weight = 0.0f;
+    if (reads) {  // the last sample again, where a segment is shorter
+      Turn const turn = job.order[min(first + lane, job.samples - 1)];
+      place(entries[lane], job, turn);
+      if constexpr (plain) {
+        weight = weight_of(job, turn);
+      } else {
+        weigh(entries[lane], job, turn);
+      }
+    }
+    __syncwarp();
+    // The last rows are read: a plan made ahead may write the next.
+    auto const let_next_start = [&] {
+      if (item + gridDim.x >= tiling.images) let_the_kernel_after_start();
+    };
+    if constexpr (plain) {
+      mix_plain_segment<Column, S>(job, Column(job, works ? index : 0), works, entries, count, [&] {
+        if (reads) entries[lane].outside = weight;
+        __syncwarp();
+        let_next_start();
+      });
+    } else {
+      let_next_start();
+      if (works) mix_segment<Column, S>(job, Column(job, index), entries, count);
+    }
+    item += gridDim.x;
+    if (item >= tiling.images) return;
+    tile = tile_at(tiling, item);
+    __syncthreads();  // its entries take the place of these
   }
-  label_tiles(labels, static_cast<unsigned>(item - tiling.images));
 }
 
 /// In place. A run of the order, which no cycle leaves, is walked in parts: a thread takes its
@@ -158,12 +209,15 @@ __global__ void __launch_bounds__(block_threads, 3)
                         int const parts) {
   let_the_kernel_after_start();
   wait_for_the_kernel_before();
+  using In = typename Column::In;
+  auto const sample_of = [&](std::int64_t sample) {
+    return static_cast<In const*>(job.own) + sample * job.own_pitch;
+  };
   __shared__ Entry chunks[2][most_parts][ahead + 1];  // of this chunk and of the next
   __shared__ int cycle_end[most_parts];
   int const width = static_cast<int>(tiling.width), lane = static_cast<int>(threadIdx.x) % width;
   int const part = static_cast<int>(threadIdx.x) / width;
-  std::int64_t item = blockIdx.x;
-  for (; item < tiling.images; item += gridDim.x) {
+  for (std::int64_t item = label_tiles_first(labels); item < tiling.images; item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
     std::int64_t const index = tile.column + lane;
     bool const is_column = index < tile.end;
@@ -179,16 +233,16 @@ __global__ void __launch_bounds__(block_threads, 3)
       if (lane == 0) cycle_end[part] = static_cast<int>(to);
       __syncthreads();
       std::int64_t at = from + lane;
-      while (at < to && job.order[at] >= 0) at += width;
+      while (at < to && !job.order[at].ends()) at += width;
       if (at < to) atomicMin(&cycle_end[part], static_cast<int>(at));
       __syncthreads();
-      starts = from == begin || job.order[from - 1] < 0;
+      starts = from == begin || job.order[from - 1].ends();
       int const ends = cycle_end[part];
       if (works && !starts && ends < to) {
-        first = column.load(own_of<Column>(job, job.rows[sample_at(job, ends)].partner));
+        first = column.load(sample_of(job.order[ends].partner));
       }
-      if (works && from < to && job.order[to - 1] >= 0) {
-        behind = column.load(own_of<Column>(job, sample_at(job, to)));
+      if (works && from < to && !job.order[to - 1].ends()) {
+        behind = column.load(sample_of(job.order[to].sample()));
       }
     }
     auto const prepare = [&](std::int64_t done) {
@@ -196,7 +250,13 @@ __global__ void __launch_bounds__(block_threads, 3)
       for (int k = lane; k <= ahead; k += width) {
         // One more than the part's, whose sample is the last one's partner.
         std::int64_t const at = min(from + done + k, min(to, end - 1));
-        set_entry<Column>(entries[k], job, at);
+        Turn const turn = job.order[at];
+        place(entries[k], job, turn);
+        if constexpr (plain) {
+          entries[k].outside = weight_of(job, turn);
+        } else {
+          weigh(entries[k], job, turn);
+        }
       }
     };
     __syncthreads();
@@ -224,7 +284,7 @@ __global__ void __launch_bounds__(block_threads, 3)
         if (at + k == to) {
           raw[k] = behind;
         } else if (as_own || as_partner) {
-          raw[k] = column.load(entries[k].own);
+          raw[k] = column.load(own_of<In>(job, entries[k]));
         }
       }
       if (done + ahead < each) prepare(done + ahead);
@@ -248,7 +308,6 @@ __global__ void __launch_bounds__(block_threads, 3)
       __syncthreads();
     }
   }
-  label_tiles(labels, static_cast<unsigned>(item - tiling.images));
 }
 
 inline LabelWork work_of(LabelJob const* labels, int block) {
@@ -272,11 +331,11 @@ cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t 
   int const block = forced_block(block_for(columns));
   std::int64_t const segments = up(job.samples, S);
   if constexpr (sizeof...(shorter) > 0) {
-    // Only where partners follow each other does a segment save reads. Long blocks that are few
-    // leave processors idle at the end.
+    // Only where partners follow each other does a segment save reads. Few blocks would leave
+    // processors idle.
     int const forced = detail::launch_override().segment;
     bool const too_long = !job.permutation || job.second ||
-                          up(columns, block) * segments < 2 * S * std::int64_t{facts.processors};
+                          up(columns, block) * segments < 2 * std::int64_t{facts.processors};
     if (forced > 0 ? forced < S : too_long) {
       return mix_columns<Column, plain, shorter...>(job, labels, stream, facts);
     }
@@ -329,15 +388,14 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t st
     if constexpr (std::is_same_v<typename decltype(in)::type, In>) {
       if (Vector<In, Out>::fits(images)) {
         code = images.boxes || images.flips
-                   ? mix_columns<Vector<In, Out>, false, 8, 4, 2, 1>(images, labels, stream, facts)
-                   : mix_columns<Vector<In, Out>, true, 8, 4, 2, 1>(images, labels, stream, facts);
+                   ? mix_columns<Vector<In, Out>, false, 4, 2, 1>(images, labels, stream, facts)
+                   : mix_columns<Vector<In, Out>, true, 4, 2, 1>(images, labels, stream, facts);
         return;
       }
       if constexpr (std::is_same_v<In, std::uint8_t>) {
         if (Pixels<Out>::fits(images)) {
-          // Of the narrower ones more are put together, in more registers.
-          constexpr int S = sizeof(Out) < 4 ? 2 : 4;
-          code = mix_columns<Pixels<Out>, false, S>(images, labels, stream, facts);
+          constexpr int S = sizeof(Out) == 1 ? 2 : 4;  // bytes take more registers
+          code = mix_columns<Pixels<Out>, false, S, S / 2>(images, labels, stream, facts);
           return;
         }
       }

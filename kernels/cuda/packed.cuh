@@ -128,15 +128,40 @@ struct Packed {
   /// Pixels of `grain` elements in reversed order.
   template <int grain>
   __device__ Packed reversed() const {
+    constexpr int bytes = static_cast<int>(sizeof(T));
+    auto const source = [](int byte) {
+      int const i = byte / bytes;
+      if (i >= count) return byte;
+      return ((count / grain - 1 - i / grain) * grain + i % grain) * bytes + byte % bytes;
+    };
     Packed result;
 #pragma unroll
-    for (int i = 0; i < count; ++i) {
-      int const to = (count / grain - 1 - i / grain) * grain + i % grain;
-      if constexpr (sizeof(T) == 1) {
-        result.put_byte(to, word[i / 4], i % 4);
-      } else {
-        result.put(to, at(i));
+    for (int w = 0; w < static_cast<int>(words); ++w) {
+      int const home = source(4 * w) / 4;
+      auto const takes = [&](int other) {
+        bool any = false;
+        for (int j = 0; j < 4; ++j) any = any || source(4 * w + j) / 4 == other;
+        return any;
+      };
+      // The bytes of another word beside those that are made; the first such step moves home's.
+      auto const selector = [&](int other, bool moved) {
+        int digits = 0;
+        for (int j = 0; j < 4; ++j) {
+          int const from = source(4 * w + j), of = from / 4;
+          bool const is_new = of == other && of != home, is_old = of == home && !moved;
+          digits |= (is_new ? 4 + from % 4 : is_old ? from % 4 : j) << 4 * j;
+        }
+        return static_cast<unsigned>(digits);
+      };
+      std::uint32_t made = word[home];
+      bool moved = false;
+#pragma unroll
+      for (int other = 0; other < static_cast<int>(words); ++other) {
+        if (other == home || !takes(other)) continue;
+        made = __byte_perm(made, word[other], selector(other, moved));
+        moved = true;
       }
+      result.word[w] = moved || bytes >= 4 ? made : __byte_perm(made, 0, selector(home, false));
     }
     return result;
   }

@@ -30,18 +30,24 @@ using maths::Drawing;
 constexpr std::int32_t block_sort_limit = 4096;
 constexpr int threads = 512;
 
-/// The step is read as it is in memory, where a block that comes last writes it.
+/// The draw is read as it is in memory, where a block that comes last writes its step.
 __device__ Draw read_draw(PlanJob const& job) {
   if (job.live == nullptr) return job.draw;
-  auto const& step = const_cast<std::uint64_t const volatile&>(job.live->step);
-  return {job.live->seed, step, job.live->first};
+  Draw const volatile& live = *job.live;
+  return {live.seed, live.step, live.first};
 }
 
-/// Reads the draw, and has it advanced once every block has; makes the schedule's laws, in `made`,
-/// once a block, since one costs more than a thread's draws.
-__device__ Drawing settle(PlanJob const& job, Policy* made) {
+/// What a block's first thread keeps until advance().
+struct Reading {
+  Draw draw;
+  unsigned before = 0;  // blocks that had read it
+};
+
+/// Reads the draw; makes the schedule's laws, in `made`, once a block, since one costs more than a
+/// thread's draws.
+__device__ Drawing settle(PlanJob const& job, Policy* made, Reading& reading) {
   bool const first_thread = threadIdx.x == 0;
-  Draw const draw = read_draw(job);
+  Draw const draw = reading.draw = read_draw(job);
   Drawing from = maths::live_drawing(job, draw);
   if (job.live == nullptr) return from;
 
@@ -61,13 +67,17 @@ __device__ Drawing settle(PlanJob const& job, Policy* made) {
   __syncthreads();
   if (first_thread) {
     __threadfence();
-    if (atomicAdd(&job.header->read, 1u) == gridDim.x - 1) {
-      job.header->read = 0;
-      auto* const step = reinterpret_cast<unsigned long long*>(&job.live->step);
-      atomicExch(step, maths::next(draw).step);
-    }
+    reading.before = atomicAdd(&job.header->read, 1u);  // waited for by advance()
   }
   return from;
+}
+
+/// Advances a live draw, in the block that was the last to read it.
+__device__ void advance(PlanJob const& job, Reading const& reading) {
+  if (job.live == nullptr || threadIdx.x != 0 || reading.before != gridDim.x - 1) return;
+  job.header->read = 0;
+  auto* const step = reinterpret_cast<unsigned long long*>(&job.live->step);
+  atomicExch(step, maths::next(reading.draw).step);
 }
 
 __device__ void write_step(Drawing const& from) {
@@ -85,8 +95,9 @@ __device__ void write_draws(Row& to, Row const& row) {
 
 __device__ void write_link(Drawing const& from, maths::Link link, std::int32_t at) {
   PlanJob const& job = from.job;
-  job.rows[link.sample].partner = link.partner < 0 ? link.sample : link.partner;
-  job.order[at] = link.entry;
+  Turn const turn = maths::turn(link);
+  job.rows[link.sample].partner = turn.partner;
+  job.order[at] = turn;
 }
 
 /// Entries of a sorted word.
@@ -97,6 +108,7 @@ struct Word {
 };
 
 /// Keys, sort, cut: the partners and the order of a group, in shared memory for `capacity` entries.
+template <bool ahead>
 __device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_t* memory,
                            std::int32_t capacity) {
   PlanJob const& job = from.job;
@@ -108,7 +120,7 @@ __device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_
   Running<Least> const least{inside, inside + capacity};
   bool const cut = job.pairing == Pairing::permutation;
   if (cut) least.scan([&](std::int32_t k) { return word[k]; }, group.size);
-  wait_for_the_kernel_before();
+  if (!ahead) wait_for_the_kernel_before();
   for (std::int32_t k = static_cast<std::int32_t>(threadIdx.x); k < group.size;
        k += static_cast<std::int32_t>(blockDim.x)) {
     write_link(from, maths::link_in_word(job.pairing, word, k, group.size, cut ? least[k] : 0),
@@ -122,14 +134,17 @@ constexpr int rows_drawn = 128;
 
 /// Blocks that each pair a group by sorting it, beside blocks that draw a row a thread. Where a
 /// row's draw depends on its partner, the block that found the partner goes on to draw it. It may
-/// start while the kernel before still runs, and waits for it before it reads or writes memory.
+/// start while the kernel before still runs, and waits for it before it reads or writes memory; if
+/// `ahead`, before it ends.
+template <bool ahead>
 __global__ void __launch_bounds__(threads)
     plan_kernel(__grid_constant__ PlanJob const job, std::int32_t const capacity) {
   let_the_kernel_after_start();
-  if (job.live != nullptr || job.given != nullptr) wait_for_the_kernel_before();
+  if (!ahead && (job.live != nullptr || job.given != nullptr)) wait_for_the_kernel_before();
   extern __shared__ std::uint64_t memory[];
   __shared__ Policy made[max_policies];
-  Drawing const from = settle(job, made);
+  Reading reading;
+  Drawing const from = settle(job, made, reading);
 
   bool const sorted = maths::needs_sort(job.pairing);
   bool const by_pair = job.granularity == Granularity::pair;
@@ -140,7 +155,7 @@ __global__ void __launch_bounds__(threads)
     std::int64_t begin, end;
     if (item < groups) {
       maths::Group const group = maths::group_at(from, item);
-      pair_group(from, group, memory, capacity);
+      pair_group<ahead>(from, group, memory, capacity);
       if (!by_pair) continue;
       begin = group.start;
       end = begin + group.size;
@@ -156,7 +171,7 @@ __global__ void __launch_bounds__(threads)
         link = maths::unsorted_link(from, group, at - group.start);
       }
       Row const row = maths::draw_row(from, link.sample, link.partner);
-      wait_for_the_kernel_before();
+      if (!ahead) wait_for_the_kernel_before();
       if (!sorted) {
         if (link.partner < 0) {  // given
           raise(job.header, from.draw.step, maths::error_mark(ErrorWord::Code::partner, at));
@@ -166,6 +181,7 @@ __global__ void __launch_bounds__(threads)
       write_draws(job.rows[link.sample], row);
     }
   }
+  advance(job, reading);
   wait_for_the_kernel_before();
   if (job.samples > 0) write_step(from);
 }
@@ -215,7 +231,8 @@ __global__ void __launch_bounds__(threads, 1)
     sorted_kernel(__grid_constant__ PlanJob const job, Item const* const items,
                   std::int64_t const* const least) {
   __shared__ Policy made[max_policies];
-  Drawing const from = settle(job, made);
+  Reading reading;
+  Drawing const from = settle(job, made, reading);
   std::int64_t const stride = std::int64_t{gridDim.x} * blockDim.x;
   for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < job.samples;
        i += stride) {
@@ -228,6 +245,7 @@ __global__ void __launch_bounds__(threads, 1)
     write_link(from, link, at);
     write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
   }
+  advance(job, reading);
   write_step(from);
 }
 
@@ -307,8 +325,8 @@ int plan(PlanJob const& job, CUstream_st* stream) {
   });
   DeviceFacts facts;
   if (int const code = ask(facts)) return code;
-  return launch(start_of(facts), plan_kernel, shape, sorted ? Sort::bytes(capacity) : 0, stream,
-                job, capacity);
+  return launch(start_of(facts), job.ahead ? plan_kernel<true> : plan_kernel<false>, shape,
+                sorted ? Sort::bytes(capacity) : 0, stream, job, capacity);
 }
 
 int set_draw(PlanHeader* header, Draw draw, CUstream_st* stream) {

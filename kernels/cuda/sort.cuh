@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/cuda/grid.cuh"
 #include "kernels/maths/order.hpp"
 
 namespace mixfuse::cuda {
 
-constexpr int warp = 32;
 constexpr unsigned all_lanes = 0xffffffff;
 
 struct Least {

@@ -92,6 +92,11 @@ MIXFUSE_HD inline std::int32_t given_partner(PlanJob const& job, std::int32_t sa
   return partner < 0 || partner >= job.samples ? -1 : static_cast<std::int32_t>(partner);
 }
 
+/// What the order keeps of a link. A given partner that is out of range is the sample itself.
+MIXFUSE_HD inline Turn turn(Link link) {
+  return {link.entry, link.partner < 0 ? link.sample : link.partner};
+}
+
 /// Position k of a group whose pairing needs no sort.
 MIXFUSE_HD inline Link unsorted_link(Drawing const& from, Group group, std::int32_t k) {
   std::int32_t const sample = group.start + k;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <limits>
 #include <utility>
 
@@ -48,6 +49,9 @@ struct Training {
   void step(Mixer& mixer) { mixer({out, targets.view()}, {images, labels, {}, {}}, test_queue()); }
   void step_in_place(Mixer& mixer) {
     images.write(array);
+    mix_over_images(mixer);
+  }
+  void mix_over_images(Mixer& mixer) {
     mixer.in_place({images, targets.view()}, labels, {}, test_queue());
   }
 
@@ -82,6 +86,45 @@ TEST_F(MixerOf, StepNIsTheEagerStepN) {
     }
     expect_draw(mixer.read_draw(test_queue()), {3, 14, 5});
   }
+}
+
+// On a GPU they overlap: the next plan is made while the mix before is at work.
+TEST_F(MixerOf, StepsQueuedAtOnceAreTheEagerSteps) {
+  for (std::int64_t const samples : {5, 130}) {
+    std::deque<Training> trainings;
+    for (int n = 0; n < 24; ++n) trainings.emplace_back(samples);
+    Mixer mixer = make(switching(), {3, 0, 5}, samples);
+    auto const in_place = [](std::uint64_t n) { return n % 8 == 5; };
+    std::uint64_t n = 0;
+    for (Training& training : trainings) {
+      if (n == 12) mixer.set_draw({3, 12, 5}, test_queue());
+      in_place(n++) ? training.mix_over_images(mixer) : training.step(mixer);
+    }
+    n = 0;
+    for (Training const& training : trainings) {
+      training.expect(in_place(n) ? training.images : training.out, switching(), {3, n, 5});
+      ++n;
+    }
+  }
+}
+
+TEST_F(MixerOf, LabelsMayBeLeftOut) {
+  Training training(9);
+  Mixer mixer = make(switching(), {3, 4, 5}, 9);
+  auto const expect_images = [&](Tensor const& mixed, std::uint64_t step) {
+    Plan plan =
+        make_plan(on_cpu(), switching(), extents_of_array(training.array), {3, step, 5});
+    expect_same(mixed.read(), mix_at(on_cpu(), {training.array}, plan, same_as(training.array)),
+                "images");
+  };
+  mixer({training.out}, {training.images.view()}, test_queue());
+  expect_images(training.out, 4);
+  mixer.in_place({training.images}, {}, {}, test_queue());
+  expect_images(training.images, 5);
+  EXPECT_THROW(mixer({training.out, training.targets.view()}, {training.images.view()}, test_queue()),
+               invalid_argument);
+  EXPECT_THROW(mixer({training.out}, {training.images, training.labels, {}, {}}, test_queue()),
+               invalid_argument);
 }
 
 TEST_F(MixerOf, StepsInPlaceAreTheSame) {

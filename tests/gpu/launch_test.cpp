@@ -345,7 +345,7 @@ struct Kind {
 
 constexpr Kind kinds[] = {
     {"mixup", 0, 0, 0}, {"cutmix", 32, 0, 32}, {"both", 64, 5, 64}, {"flipped", 0, 3, 32}};
-constexpr int segments[] = {1, 2, 4, 8};
+constexpr int segments[] = {1, 2, 4};
 
 class PathEach : public OnDeviceWith<std::tuple<Path, DType>> {
  protected:
