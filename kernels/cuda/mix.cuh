@@ -394,7 +394,8 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t st
       }
       if constexpr (std::is_same_v<In, std::uint8_t>) {
         if (Pixels<Out>::fits(images)) {
-          constexpr int S = sizeof(Out) == 1 ? 2 : 4;  // bytes take more registers
+          // Of the narrower ones more are put together, in more registers.
+          constexpr int S = sizeof(Out) < 4 ? 2 : 4;
           code = mix_columns<Pixels<Out>, false, S, S / 2>(images, labels, stream, facts);
           return;
         }

@@ -190,6 +190,8 @@ def test_a_labels_getter_must_be_callable() -> None:
 @every
 def test_jax_arrays_are_returned_new(name: str) -> None:
     jax = pytest.importorskip("jax")
+    if jax.default_backend() != "cpu":
+        pytest.skip("JAX's arrays are on a GPU, where mix cannot write")
     x, y = jax.numpy.asarray(images()), jax.numpy.asarray(ids().astype("int32"))
     mixed, targets = MAKE[name](seed=3)(x, y)
     assert isinstance(mixed, jax.Array) and isinstance(targets, jax.Array)
