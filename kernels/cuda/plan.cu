@@ -317,10 +317,9 @@ int plan(PlanJob const& job, CUstream_st* stream) {
       job.group == 0 ? job.samples : std::min<std::int64_t>(job.group, job.samples);
   if (sorted && largest > block_sort_limit) return plan_device_wide(job, stream);
   auto const capacity = static_cast<std::int32_t>(sorted ? largest : 0);
-  // Beside a mix a small block finds its place sooner.
-  int const most = job.ahead && largest <= 1024 ? rows_drawn : threads;
-  int const widest = sorted ? std::clamp<int>(static_cast<int>(up(largest, warp)) * warp, 64, most)
-                            : rows_drawn;
+  int const widest = sorted
+                         ? std::clamp<int>(static_cast<int>(up(largest, warp)) * warp, 64, threads)
+                         : rows_drawn;
   Shape const shape = shape_for(widest, [&](int block) {
     return (sorted ? groups_to_sort(job) : 0) + up(job.samples, std::min(block, rows_drawn));
   });
