@@ -102,10 +102,10 @@ MIXFUSE_PEERS void* mixfuse_peers_make(int cuda, int threads, char const* shape,
     if (normalise) affine = {1, {mean}, {deviation}};
     Device const device = cuda ? Device::cuda() : Device::cpu();
     Queue const queue = queue_of(cuda != 0, threads, stream);
-    auto peer = std::unique_ptr<Peer>(
-        new Peer{cuda != 0, threads, made, spec, affine,
-                 Mixer(spec, first_draw, made.samples(), device, queue),
-                 Plan(made.samples(), device, queue)});
+    auto peer =
+        std::unique_ptr<Peer>(new Peer{cuda != 0, threads, made, spec, affine,
+                                       Mixer(spec, first_draw, made.samples(), device, queue),
+                                       Plan(made.samples(), device, queue)});
     Extents const extents = extents_of(peer->view(peer.get()));  // any address will do
     plan_into(peer->kept, spec, extents, first_draw, queue);
     return peer.release();

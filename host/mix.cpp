@@ -122,8 +122,7 @@ bool has_labels(Mixed const& out, Samples const& labels) {
 /// None where there are neither labels nor targets. Targets and images must not share a byte
 /// either. The images' first are those that are written.
 std::optional<LabelJob> labels_beside(Mixed const& out, Samples const& labels,
-                                      LabelRule const& rule,
-                                      std::vector<NamedTensor> const& images,
+                                      LabelRule const& rule, std::vector<NamedTensor> const& images,
                                       Plan::State const& state) {
   if (!has_labels(out, labels)) return std::nullopt;
   LabelJob const job = label_job(out.targets, labels, rule, state);

@@ -25,8 +25,8 @@ struct PlanHeader {
   std::uint32_t read;  // blocks of the running kernel that have read their live draw
 };
 
-/// A position of the order in which batches are walked, cycle by cycle: a sample, or ~sample where a
-/// cycle ends, and its partner.
+/// A position of the order in which batches are walked, cycle by cycle: a sample, or ~sample where
+/// a cycle ends, and its partner.
 struct alignas(8) Turn {
   std::int32_t entry, partner;
 
@@ -49,8 +49,8 @@ struct Policy {
 struct PlanJob {
   PlanHeader* header;
   Row* rows;
-  Turn* order;          // every sample once
-  void* workspace;      // for the sort
+  Turn* order;      // every sample once
+  void* workspace;  // for the sort
   std::size_t workspace_size;
   std::int32_t samples;
   std::int64_t group;  // 0: the whole batch

@@ -112,8 +112,7 @@ TEST_F(MixerOf, LabelsMayBeLeftOut) {
   Training training(9);
   Mixer mixer = make(switching(), {3, 4, 5}, 9);
   auto const expect_images = [&](Tensor const& mixed, std::uint64_t step) {
-    Plan plan =
-        make_plan(on_cpu(), switching(), extents_of_array(training.array), {3, step, 5});
+    Plan plan = make_plan(on_cpu(), switching(), extents_of_array(training.array), {3, step, 5});
     expect_same(mixed.read(), mix_at(on_cpu(), {training.array}, plan, same_as(training.array)),
                 "images");
   };
@@ -121,8 +120,9 @@ TEST_F(MixerOf, LabelsMayBeLeftOut) {
   expect_images(training.out, 4);
   mixer.in_place({training.images}, {}, {}, test_queue());
   expect_images(training.images, 5);
-  EXPECT_THROW(mixer({training.out, training.targets.view()}, {training.images.view()}, test_queue()),
-               invalid_argument);
+  EXPECT_THROW(
+      mixer({training.out, training.targets.view()}, {training.images.view()}, test_queue()),
+      invalid_argument);
   EXPECT_THROW(mixer({training.out}, {training.images, training.labels, {}, {}}, test_queue()),
                invalid_argument);
 }
