@@ -501,7 +501,9 @@ MIXFUSE_EXPORT mixfuse_status mixfuse_mixer_read_draw(const mixfuse_mixer* mixer
                                                       const mixfuse_queue* queue);
 
 /* The plan of the last step, for mixfuse_read_rows, mixfuse_plan_rows, mixfuse_plan_extents and
-   mixfuse_error_into. It lives as long as the mixer. */
+   mixfuse_error_into. It lives as long as the mixer. From sm_90 on the next step's rows are written
+   as soon as the mix has read these: a kernel of yours that reads them and lets the next kernel
+   start early must have read them before. */
 MIXFUSE_EXPORT mixfuse_status mixfuse_mixer_plan(const mixfuse_mixer* mixer,
                                                  const mixfuse_plan** plan);
 /* Makes that plan forget its error. */
