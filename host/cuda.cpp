@@ -51,11 +51,14 @@ DeviceGuard::~DeviceGuard() {
   if (previous_ >= 0) cudaSetDevice(previous_);
 }
 
-void require_no_capture(Queue queue, char const* what) {
+bool is_captured(Queue queue) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(queue.stream(), &status), "queue");
-  require<unsupported>(status == cudaStreamCaptureStatusNone, "queue: ", what,
-                       " while it is being captured");
+  return status != cudaStreamCaptureStatusNone;
+}
+
+void require_no_capture(Queue queue, char const* what) {
+  require<unsupported>(!is_captured(queue), "queue: ", what, " while it is being captured");
 }
 
 void* allocate(std::size_t bytes) {
@@ -100,6 +103,7 @@ void require_built() { refuse(); }
 bool is_forked() noexcept { return false; }
 DeviceGuard::DeviceGuard(int) { refuse(); }
 DeviceGuard::~DeviceGuard() = default;
+bool is_captured(Queue) { refuse(); }
 void require_no_capture(Queue, char const*) { refuse(); }
 void* allocate(std::size_t) { refuse(); }
 void release(void*) noexcept {}

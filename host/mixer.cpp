@@ -42,6 +42,12 @@ bool draws_of_itself(PlanJob const& job) {
          schedule.probabilities == nullptr && schedule.weights == nullptr;
 }
 
+bool is_captured(Device device, Queue queue) {
+  if (device.kind == Device::Kind::cpu) return false;
+  cuda::DeviceGuard const guard(device.id);
+  return cuda::is_captured(queue);
+}
+
 }  // namespace
 
 void check_mixer(Spec const& spec, Draw first) {
@@ -72,14 +78,17 @@ void Mixer::step(Extents const& batch, Check const& check, Queue queue) {
   InUse const use(state);
   check_queue(state.device, queue);
   PlanCall plan = call_of(state, spec_, batch, live());
-  plan.job.ahead = ahead_ && draws_of_itself(plan.job);
+  // A captured step has not run where others are queued, nor they before its replays.
+  bool const captured = is_captured(state.device, queue);
+  plan.job.ahead = ahead_ && captured == captured_ && draws_of_itself(plan.job);
   Trial trial(state, plan);
   StepCall const step = check(state);
   run(state, plan, queue);
   trial.queued();
   ahead_ = false;
   run(step, state, queue);
-  ahead_ = step.where == Where::out_of_place;
+  ahead_ = step.where == Where::out_of_place && step.images.samples > 0;
+  captured_ = captured;
 }
 
 void Mixer::operator()(Mixed out, Originals in, Queue queue) {

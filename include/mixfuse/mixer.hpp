@@ -47,7 +47,10 @@ class MIXFUSE_EXPORT Mixer {
   /// next step's rows are written as soon as the mix has read these: a kernel of yours that reads
   /// them and lets the next kernel start early must have read them before.
   [[nodiscard]] Plan const& plan() const noexcept { return plan_; }
-  void clear_error(Queue queue) { mixfuse::clear_error(plan_, queue); }
+  void clear_error(Queue queue) {
+    ahead_ = false;
+    mixfuse::clear_error(plan_, queue);
+  }
 
  private:
   template <class Check>
@@ -57,7 +60,8 @@ class MIXFUSE_EXPORT Mixer {
   Plan plan_;
   Spec spec_;
   Schedule schedule_;
-  bool ahead_ = false;  // the last kernel that the plan met is a mix that has read it
+  bool ahead_ = false;     // the last kernel that met the plan is a mix, which has read it
+  bool captured_ = false;  // in a capture
 };
 
 }  // namespace mixfuse

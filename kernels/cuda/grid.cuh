@@ -114,16 +114,18 @@ inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64
 }
 
 /// Blocks of a kernel that the launch allows to start early wait here for the whole of the kernel
-/// before, and what it wrote, before they read or write memory.
+/// before, and what it wrote, before they read or write memory: all but what a plan made ahead
+/// does.
 __device__ inline void wait_for_the_kernel_before() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-/// All blocks have begun: the next kernel's may take their places and wait, if its launch allows
-/// it. That one waits for this kernel alone, so every block that says this must wait too, before it
-/// ends: else the next could overtake what this one was to wait for.
+/// Said by a thread of each block, or by its end: the next kernel's blocks may take their places
+/// and wait, if its launch allows it. That one waits for this kernel alone, so every block that
+/// says this must wait too, before it ends: else the next could overtake what this one was to wait
+/// for.
 __device__ inline void let_the_kernel_after_start() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

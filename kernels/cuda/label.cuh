@@ -111,7 +111,7 @@ __device__ inline void label_tile(LabelJob const& job, LabelTiling const& tiling
 
 /// A tile and each that is a whole grid later. A function of its own, since inlined it would be
 /// most of each mix kernel. To need no stack it calls nothing, and 64-bit divisions are calls;
-/// kernels call it first, with nothing to keep.
+/// kernels call it before they have anything to keep.
 static __device__ __noinline__ unsigned label_tiles(LabelWork const& work, unsigned tile) {
   for (; tile < work.tiling.tiles; tile += gridDim.x) label_tile(work.job, work.tiling, tile);
   return tile;

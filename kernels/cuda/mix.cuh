@@ -150,7 +150,7 @@ __device__ inline std::int64_t label_tiles_first(LabelWork const& labels) {
 }
 
 /// Blocks work on labels, then on (panel, segment of the order, columns of the panel). Each warp
-/// reads its rows by itself: none waits for another.
+/// reads its rows by itself: none waits for another before its images are on their way.
 template <class Column, int S, bool plain>
 __global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
@@ -177,9 +177,11 @@ __global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, pl
       }
     }
     __syncwarp();
-    // The last rows are read: a plan made ahead may write the next.
+    // The last rows are read, by all warps: a plan made ahead may write the next.
     auto const let_next_start = [&] {
-      if (item + gridDim.x >= tiling.images) let_the_kernel_after_start();
+      if (item + gridDim.x < tiling.images) return;
+      __syncthreads();
+      let_the_kernel_after_start();
     };
     if constexpr (plain) {
       mix_plain_segment<Column, S>(job, Column(job, works ? index : 0), works, entries, count, [&] {
@@ -207,8 +209,7 @@ __global__ void __launch_bounds__(block_threads, 3)
     mix_in_place_kernel(__grid_constant__ MixJob const job,
                         __grid_constant__ LabelWork const labels, Tiling const tiling,
                         int const parts) {
-  let_the_kernel_after_start();
-  wait_for_the_kernel_before();
+  wait_for_the_kernel_before();  // the next one starts when this has read its last rows: at its end
   using In = typename Column::In;
   auto const sample_of = [&](std::int64_t sample) {
     return static_cast<In const*>(job.own) + sample * job.own_pitch;

@@ -100,6 +100,13 @@ TEST_F(MixerOf, StepsQueuedAtOnceAreTheEagerSteps) {
       if (n == 12) mixer.set_draw({3, 12, 5}, test_queue());
       in_place(n++) ? training.mix_over_images(mixer) : training.step(mixer);
     }
+    Training nothing(0);
+    nothing.step(mixer);
+    Training more(samples), last(samples);
+    more.step(mixer);
+    last.step(mixer);
+    more.expect(more.out, switching(), {3, n + 1, 5});
+    last.expect(last.out, switching(), {3, n + 2, 5});
     n = 0;
     for (Training const& training : trainings) {
       training.expect(in_place(n) ? training.images : training.out, switching(), {3, n, 5});
