@@ -123,7 +123,7 @@ __device__ void mix_plain_segment(MixJob const& job, Column const& column, bool 
 template <class Column>
 constexpr unsigned gathered = 0;
 template <class Out>
-constexpr unsigned gathered<Pixels<Out>> = sizeof(Out) == 4 ? 14 : 12;
+constexpr unsigned gathered<Pixels<Out>> = 12;
 
 /// Blocks that a processor holds at once, by the registers that its loads take. Unless told, ptxas
 /// aims for one more, and spills for it.
