@@ -51,14 +51,11 @@ DeviceGuard::~DeviceGuard() {
   if (previous_ >= 0) cudaSetDevice(previous_);
 }
 
-bool is_captured(Queue queue) {
+void require_no_capture(Queue queue, char const* what) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(queue.stream(), &status), "queue");
-  return status != cudaStreamCaptureStatusNone;
-}
-
-void require_no_capture(Queue queue, char const* what) {
-  require<unsupported>(!is_captured(queue), "queue: ", what, " while it is being captured");
+  require<unsupported>(status == cudaStreamCaptureStatusNone, "queue: ", what,
+                       " while it is being captured");
 }
 
 void* allocate(std::size_t bytes) {
@@ -103,7 +100,6 @@ void require_built() { refuse(); }
 bool is_forked() noexcept { return false; }
 DeviceGuard::DeviceGuard(int) { refuse(); }
 DeviceGuard::~DeviceGuard() = default;
-bool is_captured(Queue) { refuse(); }
 void require_no_capture(Queue, char const*) { refuse(); }
 void* allocate(std::size_t) { refuse(); }
 void release(void*) noexcept {}
@@ -116,6 +112,8 @@ int workspace_bytes(std::int64_t, std::size_t*) { refuse(); }
 int plan(PlanJob const&, CUstream_st*) { refuse(); }
 int set_draw(PlanHeader*, Draw, CUstream_st*) { refuse(); }
 int mix(MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
+bool step_is_one(PlanJob const&, MixJob const&) { refuse(); }
+int step(PlanJob const&, MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
 int mix_in_place(MixJob const&, LabelJob const*, CUstream_st*) { refuse(); }
 int label(LabelJob const&, CUstream_st*) { refuse(); }
 

@@ -35,7 +35,6 @@ class DeviceGuard {
   int previous_ = -1;
 };
 
-bool is_captured(Queue queue);  // on the current device
 /// Throws unsupported while the queue is being captured: what allocates or waits would break that.
 void require_no_capture(Queue queue, char const* what);
 

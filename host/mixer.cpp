@@ -35,17 +35,16 @@ class Trial {
   bool queued_ = false;
 };
 
-/// Reads nothing but the mixer's own draw.
-bool draws_of_itself(PlanJob const& job) {
-  Schedule const& schedule = job.schedule;
-  return job.given == nullptr && schedule.probability == nullptr &&
-         schedule.probabilities == nullptr && schedule.weights == nullptr;
+bool is_one_launch(PlanCall const& plan, StepCall const& step, Plan::State const& state) {
+  return state.device.kind == Device::Kind::cuda && step.where == Where::out_of_place &&
+         cuda::step_is_one(plan.job, step.images);
 }
 
-bool is_captured(Device device, Queue queue) {
-  if (device.kind == Device::Kind::cpu) return false;
-  cuda::DeviceGuard const guard(device.id);
-  return cuda::is_captured(queue);
+void run_at_once(PlanCall const& plan, StepCall const& step, Plan::State const& state,
+                 Queue queue) {
+  cuda::DeviceGuard const guard(state.device.id);
+  LabelJob const* const labels = step.labels ? &*step.labels : nullptr;
+  cuda::check(cuda::step(plan.job, step.images, labels, queue.stream()), "step");
 }
 
 }  // namespace
@@ -77,18 +76,13 @@ void Mixer::step(Extents const& batch, Check const& check, Queue queue) {
   Plan::State& state = plan_.state();
   InUse const use(state);
   check_queue(state.device, queue);
-  PlanCall plan = call_of(state, spec_, batch, live());
-  // A captured step has not run where others are queued, nor they before its replays.
-  bool const captured = is_captured(state.device, queue);
-  plan.job.ahead = ahead_ && captured == captured_ && draws_of_itself(plan.job);
+  PlanCall const plan = call_of(state, spec_, batch, live());
   Trial trial(state, plan);
   StepCall const step = check(state);
-  run(state, plan, queue);
+  bool const at_once = is_one_launch(plan, step, state);
+  at_once ? run_at_once(plan, step, state, queue) : run(state, plan, queue);
   trial.queued();
-  ahead_ = false;
-  run(step, state, queue);
-  ahead_ = step.where == Where::out_of_place && step.images.samples > 0;
-  captured_ = captured;
+  if (!at_once) run(step, state, queue);
 }
 
 void Mixer::operator()(Mixed out, Originals in, Queue queue) {
@@ -114,7 +108,6 @@ void Mixer::set_draw(Draw draw, Queue queue) {
   InUse const use(state);
   check_queue(state.device, queue);
   check_draw(draw, 0);
-  ahead_ = false;
   if (state.device.kind == Device::Kind::cpu) {
     state.header->draw = draw;
   } else {

@@ -23,7 +23,8 @@ constexpr std::size_t alignment = 256;
 
 /// Where the parts of a plan lie in its memory.
 struct Parts {
-  std::size_t rows, order, workspace, workspace_size, size;
+  std::size_t rows, order, early_rows, early_order, workspace, workspace_size, size;
+  std::int32_t early;
 };
 
 std::size_t aligned(std::size_t offset) { return (offset + alignment - 1) / alignment * alignment; }
@@ -39,10 +40,14 @@ Parts parts_of(std::int64_t capacity, Device device) {
     cuda::require_built();
     cuda::DeviceGuard const guard(device.id);
     cuda::check(cuda::workspace_bytes(capacity, &parts.workspace_size), "plan");
+    parts.early = static_cast<std::int32_t>(std::min<std::int64_t>(capacity, Early::most));
   }
+  auto const early = 2 * static_cast<std::size_t>(parts.early);
   parts.rows = aligned(sizeof(PlanHeader));
   parts.order = aligned(parts.rows + count * sizeof(Row));
-  parts.workspace = aligned(parts.order + count * sizeof(Turn));
+  parts.early_rows = aligned(parts.order + count * sizeof(Turn));
+  parts.early_order = aligned(parts.early_rows + early * sizeof(Row));
+  parts.workspace = aligned(parts.early_order + early * sizeof(Turn));
   parts.size = aligned(parts.workspace + parts.workspace_size);
   return parts;
 }
@@ -86,6 +91,8 @@ void place(Plan::State& state, Parts const& parts, Queue queue) {
   state.header = reinterpret_cast<PlanHeader*>(base);
   state.rows = reinterpret_cast<Row*>(base + parts.rows);
   state.order = reinterpret_cast<Turn*>(base + parts.order);
+  state.early = {reinterpret_cast<Row*>(base + parts.early_rows),
+                 reinterpret_cast<Turn*>(base + parts.early_order), parts.early};
   state.workspace = base + parts.workspace;
   state.workspace_size = parts.workspace_size;
   on_device(state, [&] { clear(state.device, state.header, sizeof *state.header, queue); });
@@ -218,6 +225,7 @@ PlanCall call_of(Plan::State const& state, Spec const& spec, Extents const& batc
   job.header = state.header;
   job.rows = state.rows;
   job.order = state.order;
+  job.early = state.early;
   job.workspace = state.workspace;
   job.workspace_size = state.workspace_size;
   job.samples = static_cast<std::int32_t>(batch.samples);

@@ -24,9 +24,10 @@ struct Plan::State {
   std::size_t size = 0;
   bool owned = false;
 
-  PlanHeader* header = nullptr;  // these four lie in `memory`
+  PlanHeader* header = nullptr;  // these five lie in `memory`
   Row* rows = nullptr;
   Turn* order = nullptr;
+  Early early = {};
   void* workspace = nullptr;
   std::size_t workspace_size = 0;
 

@@ -17,12 +17,21 @@ struct CUstream_st;
 /// never decide and never fail, but for what CUDA itself refuses.
 namespace mixfuse {
 
-/// The start of a plan's memory, zeroed with it; rows, order and workspace follow.
+/// What a Mixer's early rows were drawn for: the draw and the batch's extents, which with its spec
+/// are all that they depend on. Of no samples before there are any.
+struct Made {
+  static constexpr int words = 6;
+  std::uint64_t word[words];
+};
+
+/// The start of a plan's memory, zeroed with it; rows, order, early ones and workspace follow.
 struct PlanHeader {
   ErrorWord error;
-  std::uint64_t step;  // of the rows
-  Draw draw;           // a Mixer's
-  std::uint32_t read;  // blocks of the running kernel that have read their live draw
+  std::uint64_t step;   // of the rows
+  Draw draw;            // a Mixer's
+  std::uint32_t read;   // blocks of the running kernel that have read their live draw
+  std::uint32_t drawn;  // blocks of the running step that have drawn their part of its late plan
+  Made made[2];         // the early rows, of even steps and of odd ones
 };
 
 /// A position of the order in which batches are walked, cycle by cycle: a sample, or ~sample where
@@ -32,6 +41,17 @@ struct alignas(8) Turn {
 
   [[nodiscard]] MIXFUSE_HD std::int32_t sample() const { return ends() ? ~entry : entry; }
   [[nodiscard]] MIXFUSE_HD bool ends() const { return entry < 0; }
+};
+
+/// Rows that a Mixer's step draws on a GPU for the step after, beside its mix: those of even steps,
+/// then those of odd ones.
+struct Early {
+  Row* rows;
+  Turn* order;
+  std::int32_t capacity;  // of either
+
+  /// A larger batch is drawn sooner by a launch of its own.
+  static constexpr std::int32_t most = 1024;
 };
 
 /// A policy as the kernel sees it.
@@ -49,14 +69,14 @@ struct Policy {
 struct PlanJob {
   PlanHeader* header;
   Row* rows;
-  Turn* order;      // every sample once
+  Turn* order;  // every sample once
+  Early early;
   void* workspace;  // for the sort
   std::size_t workspace_size;
   std::int32_t samples;
   std::int64_t group;  // 0: the whole batch
   Draw draw;
   Draw* live;         // where the draw lives, to be read and advanced; null: it is `draw`
-  bool ahead;         // it may be made beside a mix that lets it start when it has read the rows
   Schedule schedule;  // all null without `live`
   Pairing pairing;
   Granularity granularity;
@@ -166,6 +186,10 @@ int plan(PlanJob const& job, CUstream_st* stream);
 int set_draw(PlanHeader* header, Draw draw, CUstream_st* stream);
 /// Images, and labels in the same launch where they are given.
 int mix(MixJob const& images, LabelJob const* labels, CUstream_st* stream);
+/// Whether a Mixer's plan and the mix by it can be one launch, which draws the next step's plan
+/// too.
+bool step_is_one(PlanJob const& plan, MixJob const& images);
+int step(PlanJob const& plan, MixJob const& images, LabelJob const* labels, CUstream_st* stream);
 int mix_in_place(MixJob const& images, LabelJob const* labels, CUstream_st* stream);
 int label(LabelJob const& job, CUstream_st* stream);
 }  // namespace cuda

@@ -14,7 +14,9 @@ namespace mixfuse {
 ///     Mixer mixer(spec, {seed}, 256, device, queue);
 ///     for (...) mixer({out, targets}, {images, labels}, queue);
 ///
-/// A step is two launches, allocates nothing on the device and does not wait, so it can be captured
+/// On a GPU a step is one launch, which also draws the plan of the step after. A plan by itself and
+/// a mix are launched in place, for batches above 1024, with a schedule, and where images are not
+/// dense and aligned. It allocates nothing on the device and does not wait, so it can be captured
 /// in a CUDA graph, each replay of which is the next step. A draw is all that a checkpoint needs.
 /// Serves one thread at a time.
 class MIXFUSE_EXPORT Mixer {
@@ -43,14 +45,9 @@ class MIXFUSE_EXPORT Mixer {
   /// The same, waited for.
   [[nodiscard]] Draw read_draw(Queue queue) const;
 
-  /// Of the last step: its rows, and an error word that `error_into` copies out. From sm_90 on the
-  /// next step's rows are written as soon as the mix has read these: a kernel of yours that reads
-  /// them and lets the next kernel start early must have read them before.
+  /// Of the last step: its rows, and an error word that `error_into` copies out.
   [[nodiscard]] Plan const& plan() const noexcept { return plan_; }
-  void clear_error(Queue queue) {
-    ahead_ = false;
-    mixfuse::clear_error(plan_, queue);
-  }
+  void clear_error(Queue queue) { mixfuse::clear_error(plan_, queue); }
 
  private:
   template <class Check>
@@ -60,8 +57,6 @@ class MIXFUSE_EXPORT Mixer {
   Plan plan_;
   Spec spec_;
   Schedule schedule_;
-  bool ahead_ = false;     // the last kernel that met the plan is a mix, which has read it
-  bool captured_ = false;  // in a capture
 };
 
 }  // namespace mixfuse

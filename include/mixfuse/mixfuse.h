@@ -455,7 +455,9 @@ MIXFUSE_EXPORT mixfuse_status mixfuse_step_in_place(const mixfuse_mixed* inout,
 
 /* ---- A training step in one call ---------------------------------------------------------- */
 
-/* A plan, and a draw beside it that goes on by itself. A step is two launches, allocates nothing on
+/* A plan, and a draw beside it that goes on by itself. On a GPU a step is one launch, which also
+   draws the plan of the step after. A plan by itself and a mix are launched in place, for batches
+   above 1024, with a schedule, and where images are not dense and aligned. It allocates nothing on
    the device and does not wait, so it can be captured in a CUDA graph, each replay of which is the
    next step. A draw is all that a checkpoint needs. */
 typedef struct mixfuse_mixer mixfuse_mixer;
@@ -501,9 +503,7 @@ MIXFUSE_EXPORT mixfuse_status mixfuse_mixer_read_draw(const mixfuse_mixer* mixer
                                                       const mixfuse_queue* queue);
 
 /* The plan of the last step, for mixfuse_read_rows, mixfuse_plan_rows, mixfuse_plan_extents and
-   mixfuse_error_into. It lives as long as the mixer. From sm_90 on the next step's rows are written
-   as soon as the mix has read these: a kernel of yours that reads them and lets the next kernel
-   start early must have read them before. */
+   mixfuse_error_into. It lives as long as the mixer. */
 MIXFUSE_EXPORT mixfuse_status mixfuse_mixer_plan(const mixfuse_mixer* mixer,
                                                  const mixfuse_plan** plan);
 /* Makes that plan forget its error. */

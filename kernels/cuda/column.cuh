@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cuda/packed.cuh"
 #include "kernels/job.hpp"
@@ -557,5 +558,14 @@ struct Twin {
     to[offset[1]] = mixed.at(1);
   }
 };
+
+/// Whether images are read and written by accesses of 16 bytes, none of which is shared.
+template <class In, class Out>
+bool fits_wide(MixJob const& job) {
+  if constexpr (std::is_same_v<In, std::uint8_t>) {
+    if (Pixels<Out>::fits(job)) return true;
+  }
+  return Vector<In, Out>::fits(job);
+}
 
 }  // namespace mixfuse::cuda

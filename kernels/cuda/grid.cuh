@@ -114,8 +114,7 @@ inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64
 }
 
 /// Blocks of a kernel that the launch allows to start early wait here for the whole of the kernel
-/// before, and what it wrote, before they read or write memory: all but what a plan made ahead
-/// does.
+/// before, and what it wrote, before they read or write memory.
 __device__ inline void wait_for_the_kernel_before() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

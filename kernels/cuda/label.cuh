@@ -76,15 +76,18 @@ __device__ void write_one_hots(LabelJob const& job, maths::OneHots const& hots, 
   }
 }
 
-__device__ inline void label_tile(LabelJob const& job, LabelTiling const& tiling, unsigned tile) {
+/// By `rows`, of the step that `step()` tells where an error asks for it.
+template <class Step>
+__device__ void label_tile(LabelJob const& job, LabelTiling const& tiling, Row const* rows,
+                           Step const& step, unsigned tile) {
   unsigned const lane = threadIdx.x % tiling.lanes, local = threadIdx.x / tiling.lanes;
   unsigned const group = tile / tiling.chunks, chunk = tile % tiling.chunks;
   std::int64_t const sample = std::int64_t{group} * tiling.rows + local;
   if (local >= tiling.rows || sample >= job.samples) return;
-  Row const& row = job.rows[sample];
+  Row const& row = rows[sample];
   if (chunk == 0 && lane == 0) {
     if (std::uint64_t const mark = maths::label_mark(job, row, sample)) {
-      raise(job.header, job.header->step, mark);
+      raise(job.header, step(), mark);
     }
   }
   if (job.sparse) return maths::sparse_target(job, row, sample);
@@ -113,7 +116,21 @@ __device__ inline void label_tile(LabelJob const& job, LabelTiling const& tiling
 /// most of each mix kernel. To need no stack it calls nothing, and 64-bit divisions are calls;
 /// kernels call it before they have anything to keep.
 static __device__ __noinline__ unsigned label_tiles(LabelWork const& work, unsigned tile) {
-  for (; tile < work.tiling.tiles; tile += gridDim.x) label_tile(work.job, work.tiling, tile);
+  auto const step = [&] { return work.job.header->step; };
+  for (; tile < work.tiling.tiles; tile += gridDim.x) {
+    label_tile(work.job, work.tiling, work.job.rows, step, tile);
+  }
+  return tile;
+}
+
+/// The same by a step's early rows, and every `stride`-th tile.
+static __device__ __noinline__ unsigned label_tiles_of_step(LabelWork const& work, Row const* rows,
+                                                            std::uint64_t step, unsigned tile,
+                                                            unsigned stride) {
+  for (; tile < work.tiling.tiles; tile += stride) {
+    label_tile(
+        work.job, work.tiling, rows, [&] { return step; }, tile);
+  }
   return tile;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cuda_runtime_api.h>
 
+#include "kernels/cuda/column.cuh"
 #include "kernels/dtypes.hpp"
 #include "kernels/job.hpp"
 
@@ -8,16 +9,41 @@ namespace mixfuse::cuda {
 
 // mix_u8.cu, mix_half.cu, mix_float.cu
 template <class In>
-cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t stream);
+cudaError_t mix_of(MixJob const& images, LabelJob const* labels, PlanJob const* early,
+                   cudaStream_t stream);
 template <class T>
 cudaError_t mix_in_place_of(MixJob const& images, LabelJob const* labels, cudaStream_t stream);
 
-int mix(MixJob const& images, LabelJob const* labels, CUstream_st* stream) {
+namespace {
+
+int mix(MixJob const& images, LabelJob const* labels, PlanJob const* early, CUstream_st* stream) {
   cudaError_t code = cudaSuccess;
   with_dtype(images.dtype_in, [&](auto tag) {
-    code = mix_of<typename decltype(tag)::type>(images, labels, stream);
+    code = mix_of<typename decltype(tag)::type>(images, labels, early, stream);
   });
   return code;
+}
+
+}  // namespace
+
+int mix(MixJob const& images, LabelJob const* labels, CUstream_st* stream) {
+  return mix(images, labels, nullptr, stream);
+}
+
+bool step_is_one(PlanJob const& job, MixJob const& images) {
+  Schedule const& schedule = job.schedule;
+  bool const by_draw_alone = schedule.probability == nullptr && schedule.probabilities == nullptr &&
+                             schedule.weights == nullptr;
+  if (!by_draw_alone || job.samples == 0 || job.samples > job.early.capacity) return false;
+  bool wide = false;
+  with_pair(images.dtype_in, images.dtype_out, [&](auto in, auto out) {
+    wide = fits_wide<typename decltype(in)::type, typename decltype(out)::type>(images);
+  });
+  return wide;
+}
+
+int step(PlanJob const& job, MixJob const& images, LabelJob const* labels, CUstream_st* stream) {
+  return mix(images, labels, &job, stream);
 }
 
 int mix_in_place(MixJob const& images, LabelJob const* labels, CUstream_st* stream) {

@@ -7,6 +7,7 @@
 #include "kernels/cuda/column.cuh"
 #include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/label.cuh"
+#include "kernels/cuda/step.cuh"
 #include "kernels/dtypes.hpp"
 #include "kernels/job.hpp"
 #include "kernels/maths/load.hpp"
@@ -25,13 +26,13 @@ __device__ inline void place(Entry& entry, MixJob const& job, Turn turn) {
 }
 
 /// A row's only weight, where there are no boxes.
-__device__ inline float weight_of(MixJob const& job, Turn turn) {
-  return maths::effective(job.rows[turn.sample()], turn.sample(), job.second).outside;
+__device__ inline float weight_of(MixJob const& job, Row const* rows, Turn turn) {
+  return maths::effective(rows[turn.sample()], turn.sample(), job.second).outside;
 }
 
 /// What the row says.
-__device__ inline void weigh(Entry& entry, MixJob const& job, Turn turn) {
-  Row const& stored = job.rows[turn.sample()];
+__device__ inline void weigh(Entry& entry, MixJob const& job, Row const* rows, Turn turn) {
+  Row const& stored = rows[turn.sample()];
   Row const row = maths::effective(stored, turn.sample(), job.second);
   entry.outside = row.outside;
   entry.inside = row.inside;
@@ -41,7 +42,7 @@ __device__ inline void weigh(Entry& entry, MixJob const& job, Turn turn) {
     entry.hi[axis] = of < 0 ? 2147483647 : stored.box.hi[of];
   }
   entry.flip = row.flip != 0;
-  entry.partner_flip = job.flips && !job.second && job.rows[turn.partner].flip != 0;
+  entry.partner_flip = job.flips && !job.second && rows[turn.partner].flip != 0;
 }
 
 /// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
@@ -135,69 +136,110 @@ constexpr int least_blocks() {
 #elif __CUDA_ARCH__ >= 800
   if (plain && held <= 20) return sizeof(typename Column::Out) == 1 ? 10 : 12;
 #endif
-  return held <= 28 ? 8 : held <= 30 ? 7 : held <= 40 ? 6 : 4;
+#if __CUDA_ARCH__ >= 900
+  constexpr unsigned in_eight = 28;
+#else
+  constexpr unsigned in_eight = 26;  // of 27, pixels to floats, two are spilled there
+#endif
+  return held <= in_eight ? 8 : held <= 30 ? 7 : held <= 40 ? 6 : 4;
 }
 
-/// The block's tiles of labels, which come before the images so that a block with images ends the
-/// launch. Returns its first piece of images.
-__device__ inline std::int64_t label_tiles_first(LabelWork const& labels) {
-  unsigned item = blockIdx.x;
-  if (item < labels.tiling.tiles) {
-    wait_for_the_kernel_before();
-    item = label_tiles(labels, item);
-  }
-  return item - labels.tiling.tiles;
-}
+/// What a block mixes by, and its share of the tiles: every `stride`-th from `item` on. Labels come
+/// before images, so that a block with images ends the launch.
+struct Share {
+  Row const* rows;
+  Turn const* order;
+  unsigned item, stride;
+};
 
-/// Blocks work on labels, then on (panel, segment of the order, columns of the panel). Each warp
-/// reads its rows by itself: none waits for another before its images are on their way.
-template <class Column, int S, bool plain>
-__global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
-    mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
-               Tiling const tiling) {
+/// A block works on (panel, segment of the order, columns of the panel). Each warp reads its rows
+/// by itself: none waits for another before its images are on their way. Then it says
+/// `on_the_way()`, once.
+template <class Column, int S, bool plain, class OnTheWay>
+__device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& share,
+                          OnTheWay const& on_the_way) {
   __shared__ Entry of_warps[block_threads / warp][S];
   Entry* const entries = of_warps[threadIdx.x / warp];
   unsigned const lane = threadIdx.x % warp;
-  std::int64_t item = label_tiles_first(labels);
-  Tile tile = tile_at(tiling, item);
-  wait_for_the_kernel_before();
-  while (item < tiling.images) {
-    std::int64_t const first = tile.segment * S;
-    int const count = static_cast<int>(min(std::int64_t{S}, job.samples - first));
+  std::int64_t item = share.item;
+  if (item >= tiling.images) return on_the_way();
+  for (bool first = true;; first = false) {
+    Tile const tile = tile_at(tiling, item);
+    std::int64_t const begin = tile.segment * S;
+    int const count = static_cast<int>(min(std::int64_t{S}, job.samples - begin));
     std::int64_t const index = tile.column + threadIdx.x;
     bool const works = index < tile.end, reads = lane < unsigned{S};
     float weight = 0.0f;
     if (reads) {  // the last sample again, where a segment is shorter
-      Turn const turn = job.order[min(first + lane, job.samples - 1)];
+      Turn const turn = share.order[min(begin + lane, job.samples - 1)];
       place(entries[lane], job, turn);
       if constexpr (plain) {
-        weight = weight_of(job, turn);
+        weight = weight_of(job, share.rows, turn);
       } else {
-        weigh(entries[lane], job, turn);
+        weigh(entries[lane], job, share.rows, turn);
       }
     }
     __syncwarp();
-    // The last rows are read, by all warps: a plan made ahead may write the next.
-    auto const let_next_start = [&] {
-      if (item + gridDim.x < tiling.images) return;
-      __syncthreads();
-      let_the_kernel_after_start();
-    };
     if constexpr (plain) {
       mix_plain_segment<Column, S>(job, Column(job, works ? index : 0), works, entries, count, [&] {
         if (reads) entries[lane].outside = weight;
         __syncwarp();
-        let_next_start();
+        if (first) on_the_way();
       });
     } else {
-      let_next_start();
+      if (first) on_the_way();
       if (works) mix_segment<Column, S>(job, Column(job, index), entries, count);
     }
-    item += gridDim.x;
+    item += share.stride;
     if (item >= tiling.images) return;
-    tile = tile_at(tiling, item);
     __syncthreads();  // its entries take the place of these
   }
+}
+
+template <class Column, int S, bool plain>
+__global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
+    mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
+               Tiling const tiling) {
+  let_the_kernel_after_start();
+  wait_for_the_kernel_before();
+  unsigned const item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles;
+  mix_tiles<Column, S, plain>(job, tiling, {job.rows, job.order, item, gridDim.x}, [] {});
+}
+
+/// The same of a kernel that also draws, which takes 64 registers, or some 80 with boxes, and more
+/// for bytes.
+template <class Column, bool plain>
+constexpr int least_step_blocks() {
+  if (plain) return 8;
+  if (sizeof(typename Column::Out) == 1) return 4;
+#if __CUDA_ARCH__ >= 800 && __CUDA_ARCH__ < 900
+  return 5;
+#else
+  return 6;
+#endif
+}
+
+/// A Mixer's step: see step.cuh.
+template <class Column, int S, bool plain>
+__global__ void __launch_bounds__(block_threads, (least_step_blocks<Column, plain>()))
+    step_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
+                Tiling const tiling, __grid_constant__ PlanJob const plan,
+                Planning const planning) {
+  let_the_kernel_after_start();
+  wait_for_the_kernel_before();
+  Draw const live = read_live(plan);
+  bool const made = is_made(plan, live);
+  __syncthreads();  // what was read counts as the block's
+  if (blockIdx.x < planning.blocks) return draw_early<!plain>(plan, planning, made);
+  if (!made) wait_for_plan(plan, planning);
+  Drawn const now = early_of(plan, live.step);
+  unsigned const stride = gridDim.x - planning.blocks;
+  unsigned const item = label_tiles_of_step(labels, now.rows, maths::named(live.step),
+                                            blockIdx.x - planning.blocks, stride) -
+                        labels.tiling.tiles;
+  mix_tiles<Column, S, plain>(job, tiling, {now.rows, now.order, item, stride}, [&] {
+    if (threadIdx.x == 0) count_up(plan.header->read);
+  });
 }
 
 /// In place. A run of the order, which no cycle leaves, is walked in parts: a thread takes its
@@ -209,7 +251,8 @@ __global__ void __launch_bounds__(block_threads, 3)
     mix_in_place_kernel(__grid_constant__ MixJob const job,
                         __grid_constant__ LabelWork const labels, Tiling const tiling,
                         int const parts) {
-  wait_for_the_kernel_before();  // the next one starts when this has read its last rows: at its end
+  let_the_kernel_after_start();
+  wait_for_the_kernel_before();
   using In = typename Column::In;
   auto const sample_of = [&](std::int64_t sample) {
     return static_cast<In const*>(job.own) + sample * job.own_pitch;
@@ -218,7 +261,8 @@ __global__ void __launch_bounds__(block_threads, 3)
   __shared__ int cycle_end[most_parts];
   int const width = static_cast<int>(tiling.width), lane = static_cast<int>(threadIdx.x) % width;
   int const part = static_cast<int>(threadIdx.x) / width;
-  for (std::int64_t item = label_tiles_first(labels); item < tiling.images; item += gridDim.x) {
+  for (std::int64_t item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles;
+       item < tiling.images; item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
     std::int64_t const index = tile.column + lane;
     bool const is_column = index < tile.end;
@@ -254,9 +298,9 @@ __global__ void __launch_bounds__(block_threads, 3)
         Turn const turn = job.order[at];
         place(entries[k], job, turn);
         if constexpr (plain) {
-          entries[k].outside = weight_of(job, turn);
+          entries[k].outside = weight_of(job, job.rows, turn);
         } else {
-          weigh(entries[k], job, turn);
+          weigh(entries[k], job, job.rows, turn);
         }
       }
     };
@@ -315,19 +359,23 @@ inline LabelWork work_of(LabelJob const* labels, int block) {
   return labels != nullptr ? label_work(*labels, block) : LabelWork{};
 }
 
-/// The launch of a kernel that was given a tiling.
-template <class Kernel, class... More>
-cudaError_t launch_tiled(Kernel kernel, DeviceFacts const& facts, Tiling const& tiling, int block,
-                         cudaStream_t stream, MixJob const& job, LabelWork const& labels,
-                         More... more) {
-  return launch(start_of(facts), kernel, shape_for(block, [&](int) { return tiling.items; }), 0,
-                stream, job, labels, tiling, more...);
+struct MixCall {
+  MixJob const& images;
+  LabelJob const* labels;
+  PlanJob const* plan;  // of a step that draws one
+  cudaStream_t stream;
+  DeviceFacts facts;
+};
+
+/// The blocks of a tiling.
+inline Shape tiled(Tiling const& tiling, int block) {
+  return shape_for(block, [&](int) { return tiling.items; });
 }
 
-/// Segments of S samples, or of fewer: `shorter` in falling order down to 1.
-template <class Column, bool plain, int S, int... shorter>
-cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t stream,
-                        DeviceFacts const& facts) {
+/// Segments of S samples, or of fewer: `shorter` in falling order.
+template <class Column, bool plain, bool steps, int S, int... shorter>
+cudaError_t mix_columns(MixCall const& call) {
+  MixJob const& job = call.images;
   std::int64_t const columns = Column::columns(job);
   int const block = forced_block(block_for(columns));
   std::int64_t const segments = up(job.samples, S);
@@ -336,16 +384,27 @@ cudaError_t mix_columns(MixJob const& job, LabelJob const* labels, cudaStream_t 
     // processors idle.
     int const forced = detail::launch_override().segment;
     bool const too_long = !job.permutation || job.second ||
-                          up(columns, block) * segments < 2 * std::int64_t{facts.processors};
+                          up(columns, block) * segments < 2 * std::int64_t{call.facts.processors};
     if (forced > 0 ? forced < S : too_long) {
-      return mix_columns<Column, plain, shorter...>(job, labels, stream, facts);
+      return mix_columns<Column, plain, steps, shorter...>(call);
     }
   }
   // What a wave of blocks reads stays in L2 until the next segment reads its seam sample again.
-  std::int64_t const panel = facts.l2 / (8 * S) / static_cast<int>(sizeof(typename Column::Raw));
-  LabelWork const work = work_of(labels, block);
+  std::int64_t const panel =
+      call.facts.l2 / (8 * S) / static_cast<int>(sizeof(typename Column::Raw));
+  LabelWork const work = work_of(call.labels, block);
   Tiling const tiling = tiling_for(columns, segments, panel, work.tiling.tiles, block);
-  return launch_tiled(mix_kernel<Column, S, plain>, facts, tiling, block, stream, job, work);
+  Shape shape = tiled(tiling, block);
+  if constexpr (steps) {
+    Planning const planning = planning_of(*call.plan, block);
+    shape.grid += planning.blocks;
+    return launch(start_of(call.facts), step_kernel<Column, S, plain>, shape,
+                  Sort::bytes(planning.capacity), call.stream, job, work, tiling, *call.plan,
+                  planning);
+  } else {
+    return launch(start_of(call.facts), mix_kernel<Column, S, plain>, shape, 0, call.stream, job,
+                  work, tiling);
+  }
 }
 
 template <class Column, bool plain>
@@ -373,41 +432,50 @@ cudaError_t mix_columns_in_place(MixJob const& job, LabelJob const* labels, cuda
   int const block = width * parts;
   LabelWork const work = work_of(labels, block);
   Tiling const tiling = tiling_for(columns, runs, columns, work.tiling.tiles, width);
-  return launch_tiled(mix_in_place_kernel<Column, ahead, plain>, facts, tiling, block, stream, job,
-                      work, parts);
+  return launch(start_of(facts), mix_in_place_kernel<Column, ahead, plain>, tiled(tiling, block), 0,
+                stream, job, work, tiling, parts);
 }
 
-/// Images of one dtype, to all that are made of it. A file instantiates one or two: nvcc takes
-/// seconds for each kernel.
+/// Images of one dtype, to all that are made of it; in a step that is one launch, with the plan
+/// that is drawn `early`. A file instantiates one or two: nvcc takes seconds for each kernel.
 template <class In>
-cudaError_t mix_of(MixJob const& images, LabelJob const* labels, cudaStream_t stream) {
+cudaError_t mix_of(MixJob const& images, LabelJob const* labels, PlanJob const* early,
+                   cudaStream_t stream) {
   DeviceFacts facts;
   if (cudaError_t const code = ask(facts)) return code;
+  MixCall const call{images, labels, early, stream, facts};
   cudaError_t code = cudaSuccess;
   with_pair(images.dtype_in, images.dtype_out, [&](auto in, auto out) {
     using Out = typename decltype(out)::type;
     if constexpr (std::is_same_v<typename decltype(in)::type, In>) {
-      if (Vector<In, Out>::fits(images)) {
-        code = images.boxes || images.flips
-                   ? mix_columns<Vector<In, Out>, false, 4, 2, 1>(images, labels, stream, facts)
-                   : mix_columns<Vector<In, Out>, true, 4, 2, 1>(images, labels, stream, facts);
+      using Dense = Vector<In, Out>;
+      bool const steps = early != nullptr;
+      if (Dense::fits(images)) {
+        if (images.boxes || images.flips) {
+          code = steps ? mix_columns<Dense, false, true, 4, 2>(call)
+                       : mix_columns<Dense, false, false, 4, 2, 1>(call);
+        } else {
+          code = steps ? mix_columns<Dense, true, true, 8, 2>(call)
+                       : mix_columns<Dense, true, false, 4, 2, 1>(call);
+        }
         return;
       }
       if constexpr (std::is_same_v<In, std::uint8_t>) {
         if (Pixels<Out>::fits(images)) {
           // Of the narrower ones more are put together, in more registers.
           constexpr int S = sizeof(Out) < 4 ? 2 : 4;
-          code = mix_columns<Pixels<Out>, false, S, S / 2>(images, labels, stream, facts);
+          code = steps ? mix_columns<Pixels<Out>, false, true, S>(call)
+                       : mix_columns<Pixels<Out>, false, false, S, S / 2>(call);
           return;
         }
       }
       if constexpr (std::is_same_v<In, Out> && sizeof(In) <= 2) {
         if (Shifted<In>::fits(images)) {
-          code = mix_columns<Shifted<In>, false, 1>(images, labels, stream, facts);
+          code = mix_columns<Shifted<In>, false, false, 1>(call);
           return;
         }
       }
-      code = mix_columns<Element<In, Out>, false, 4>(images, labels, stream, facts);
+      code = mix_columns<Element<In, Out>, false, false, 4>(call);
     }
   });
   return code;

@@ -3,8 +3,8 @@
 
 namespace mixfuse::cuda {
 
-template cudaError_t mix_of<float>(MixJob const&, LabelJob const*, cudaStream_t);
-template cudaError_t mix_of<double>(MixJob const&, LabelJob const*, cudaStream_t);
+template cudaError_t mix_of<float>(MixJob const&, LabelJob const*, PlanJob const*, cudaStream_t);
+template cudaError_t mix_of<double>(MixJob const&, LabelJob const*, PlanJob const*, cudaStream_t);
 template cudaError_t mix_in_place_of<float>(MixJob const&, LabelJob const*, cudaStream_t);
 template cudaError_t mix_in_place_of<double>(MixJob const&, LabelJob const*, cudaStream_t);
 

@@ -3,7 +3,8 @@
 
 namespace mixfuse::cuda {
 
-template cudaError_t mix_of<std::uint8_t>(MixJob const&, LabelJob const*, cudaStream_t);
+template cudaError_t mix_of<std::uint8_t>(MixJob const&, LabelJob const*, PlanJob const*,
+                                          cudaStream_t);
 template cudaError_t mix_in_place_of<std::uint8_t>(MixJob const&, LabelJob const*, cudaStream_t);
 
 }  // namespace mixfuse::cuda

@@ -3,6 +3,7 @@
 #include <cub/device/device_merge_sort.cuh>
 #include <cub/device/device_scan.cuh>
 
+#include "kernels/cuda/draw.cuh"
 #include "kernels/cuda/error.cuh"
 #include "kernels/cuda/grid.cuh"
 #include "kernels/cuda/sort.cuh"
@@ -24,18 +25,9 @@ LaunchOverride& launch_override() noexcept {
 namespace mixfuse::cuda {
 namespace {
 
-using maths::Drawing;
-
 /// Largest group that one block sorts: with the policies, little less than 48 KiB of shared memory.
 constexpr std::int32_t block_sort_limit = 4096;
 constexpr int threads = 512;
-
-/// The draw is read as it is in memory, where a block that comes last writes its step.
-__device__ Draw read_draw(PlanJob const& job) {
-  if (job.live == nullptr) return job.draw;
-  Draw const volatile& live = *job.live;
-  return {live.seed, live.step, live.first};
-}
 
 /// What a block's first thread keeps until advance().
 struct Reading {
@@ -84,103 +76,17 @@ __device__ void write_step(Drawing const& from) {
   if (blockIdx.x == 0 && threadIdx.x == 0) from.job.header->step = from.draw.step;
 }
 
-/// All but the partner, which another block may be writing.
-__device__ void write_draws(Row& to, Row const& row) {
-  to.outside = row.outside;
-  to.inside = row.inside;
-  to.label = row.label;
-  to.flip = row.flip;
-  to.box = row.box;
-}
-
-__device__ void write_link(Drawing const& from, maths::Link link, std::int32_t at) {
-  PlanJob const& job = from.job;
-  Turn const turn = maths::turn(link);
-  job.rows[link.sample].partner = turn.partner;
-  job.order[at] = turn;
-}
-
-/// Entries of a sorted word.
-struct Word {
-  std::uint16_t const* samples;
-  std::int32_t start;
-  __device__ std::int32_t operator[](std::int32_t k) const { return start + samples[k]; }
-};
-
-/// Keys, sort, cut: the partners and the order of a group, in shared memory for `capacity` entries.
-template <bool ahead>
-__device__ void pair_group(Drawing const& from, maths::Group group, std::uint64_t* memory,
-                           std::int32_t capacity) {
-  PlanJob const& job = from.job;
-  Sort const sort(memory, capacity);
-  sort([&](std::int32_t k) { return maths::keyed(from, group.start + k).key; }, group.size);
-
-  Word const word{sort.samples, group.start};
-  auto* const inside = reinterpret_cast<std::int32_t*>(memory);  // the keys have done their work
-  Running<Least> const least{inside, inside + capacity};
-  bool const cut = job.pairing == Pairing::permutation;
-  if (cut) least.scan([&](std::int32_t k) { return word[k]; }, group.size);
-  if (!ahead) wait_for_the_kernel_before();
-  for (std::int32_t k = static_cast<std::int32_t>(threadIdx.x); k < group.size;
-       k += static_cast<std::int32_t>(blockDim.x)) {
-    write_link(from, maths::link_in_word(job.pairing, word, k, group.size, cut ? least[k] : 0),
-               group.start + k);
-  }
-  __syncthreads();
-}
-
-/// Rows of a block that draws: a warp for each of its schedulers is done soonest.
-constexpr int rows_drawn = 128;
-
-/// Blocks that each pair a group by sorting it, beside blocks that draw a row a thread. Where a
-/// row's draw depends on its partner, the block that found the partner goes on to draw it. It may
-/// start while the kernel before still runs, and waits for it before it reads or writes memory; if
-/// `ahead`, before it ends.
-template <bool ahead>
+/// It may start while the kernel before still runs, and waits for it before it reads or writes
+/// memory.
 __global__ void __launch_bounds__(threads)
     plan_kernel(__grid_constant__ PlanJob const job, std::int32_t const capacity) {
   let_the_kernel_after_start();
-  if (!ahead && (job.live != nullptr || job.given != nullptr)) wait_for_the_kernel_before();
+  if (job.live != nullptr || job.given != nullptr) wait_for_the_kernel_before();
   extern __shared__ std::uint64_t memory[];
   __shared__ Policy made[max_policies];
   Reading reading;
   Drawing const from = settle(job, made, reading);
-
-  bool const sorted = maths::needs_sort(job.pairing);
-  bool const by_pair = job.granularity == Granularity::pair;
-  std::int64_t const groups = sorted && job.samples > 0 ? maths::group_count(from) : 0;
-  std::int64_t const drawn = min(static_cast<int>(blockDim.x), rows_drawn);
-  std::int64_t const items = groups + (sorted && by_pair ? 0 : up(job.samples, drawn));
-  for (std::int64_t item = blockIdx.x; item < items; item += gridDim.x) {
-    std::int64_t begin, end;
-    if (item < groups) {
-      maths::Group const group = maths::group_at(from, item);
-      pair_group<ahead>(from, group, memory, capacity);
-      if (!by_pair) continue;
-      begin = group.start;
-      end = begin + group.size;
-    } else {
-      begin = (item - groups) * drawn;
-      end = min(begin + drawn, std::int64_t{job.samples});
-    }
-    for (std::int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-      auto const at = static_cast<std::int32_t>(i);
-      maths::Link link{at, sorted && by_pair ? job.rows[at].partner : at, 0};
-      if (!sorted) {
-        maths::Group const group = maths::group_at(from, maths::group_of(from, at));
-        link = maths::unsorted_link(from, group, at - group.start);
-      }
-      Row const row = maths::draw_row(from, link.sample, link.partner);
-      if (!ahead) wait_for_the_kernel_before();
-      if (!sorted) {
-        if (link.partner < 0) {  // given
-          raise(job.header, from.draw.step, maths::error_mark(ErrorWord::Code::partner, at));
-        }
-        write_link(from, link, at);
-      }
-      write_draws(job.rows[link.sample], row);
-    }
-  }
+  draw_pieces(from, {job.rows, job.order}, memory, capacity, blockIdx.x, gridDim.x);
   advance(job, reading);
   wait_for_the_kernel_before();
   if (job.samples > 0) write_step(from);
@@ -242,7 +148,7 @@ __global__ void __launch_bounds__(threads, 1)
         static_cast<std::int32_t>(least[i] + (std::int64_t{items[i].group} << 32));
     maths::Link const link = maths::link_in_word(job.pairing, ItemWord{items + group.start},
                                                  at - group.start, group.size, smallest);
-    write_link(from, link, at);
+    write_link({job.rows, job.order}, link, at);
     write_draws(job.rows[link.sample], maths::draw_row(from, link.sample, link.partner));
   }
   advance(job, reading);
@@ -288,12 +194,6 @@ int plan_device_wide(PlanJob const& job, cudaStream_t stream) {
                 static_cast<std::int64_t const*>(space.least));
 }
 
-/// Where a batch begins in its first group is not known of a live draw: one more at the most.
-std::int64_t groups_to_sort(PlanJob const& job) {
-  if (job.live == nullptr) return maths::group_count(job);
-  return job.group == 0 ? 1 : (job.samples - 1) / job.group + 2;
-}
-
 __global__ void set_draw_kernel(PlanHeader* const header, Draw const draw) { header->draw = draw; }
 
 }  // namespace
@@ -313,20 +213,17 @@ int workspace_bytes(std::int64_t capacity, std::size_t* bytes) {
 
 int plan(PlanJob const& job, CUstream_st* stream) {
   bool const sorted = maths::needs_sort(job.pairing);
-  std::int64_t const largest =
-      job.group == 0 ? job.samples : std::min<std::int64_t>(job.group, job.samples);
-  if (sorted && largest > block_sort_limit) return plan_device_wide(job, stream);
-  auto const capacity = static_cast<std::int32_t>(sorted ? largest : 0);
+  std::int32_t const capacity = largest_sort(job);
+  if (capacity > block_sort_limit) return plan_device_wide(job, stream);
   int const widest = sorted
-                         ? std::clamp<int>(static_cast<int>(up(largest, warp)) * warp, 64, threads)
+                         ? std::clamp<int>(static_cast<int>(up(capacity, warp)) * warp, 64, threads)
                          : rows_drawn;
-  Shape const shape = shape_for(widest, [&](int block) {
-    return (sorted ? groups_to_sort(job) : 0) + up(job.samples, std::min(block, rows_drawn));
-  });
+  Shape const shape =
+      shape_for(widest, [&](int block) { return pieces(job, groups_to_sort(job), block); });
   DeviceFacts facts;
   if (int const code = ask(facts)) return code;
-  return launch(start_of(facts), job.ahead ? plan_kernel<true> : plan_kernel<false>, shape,
-                sorted ? Sort::bytes(capacity) : 0, stream, job, capacity);
+  return launch(start_of(facts), plan_kernel, shape, sorted ? Sort::bytes(capacity) : 0, stream,
+                job, capacity);
 }
 
 int set_draw(PlanHeader* header, Draw draw, CUstream_st* stream) {

@@ -81,6 +81,11 @@ MIXFUSE_HD inline bool schedules_policies(PlanJob const& job) {
   return job.schedule.weights != nullptr || job.schedule.probabilities != nullptr;
 }
 
+/// The step that rows and errors name.
+MIXFUSE_HD inline std::uint64_t named(std::uint64_t step) {
+  return step < index_limit ? step : index_limit;
+}
+
 /// A job with the draw that was read, and the probability that is scheduled. What has no legal draw
 /// is neither mixed nor flipped.
 MIXFUSE_HD inline Drawing live_drawing(PlanJob const& job, Draw draw) {
@@ -91,7 +96,7 @@ MIXFUSE_HD inline Drawing live_drawing(PlanJob const& job, Draw draw) {
     from.gate = is_probability(probability) ? words_below(probability) : 0;
   }
   if (!is_step(draw) || !fits(draw, job.samples)) {
-    if (!is_step(draw)) from.draw.step = index_limit;
+    from.draw.step = named(draw.step);
     from.draw.first = 0;
     from.gate = from.flip = 0;
   }

@@ -214,15 +214,16 @@ MIXFUSE_HD inline void start_row(Row& row, Drawing const& from, std::int32_t sam
   row.flip = from.flip != 0 && words_of(from, own, Purpose::flip).w[0] < from.flip ? 1 : 0;
 }
 
-/// Mixes a row by the weight drawn for it: the only place where methods differ.
-template <class Source>
+/// Mixes a row by the weight drawn for it: the only place where methods differ. Without `boxes` no
+/// policy cuts any, and their code is left out.
+template <bool boxes = true, class Source>
 MIXFUSE_HD inline void mix_row(Row& row, PlanJob const& job, Policy const& policy, Weight weight,
                                Source const& words) {
   bool const own_larger = weight.own > weight.partner;
   if ((policy.fold == Fold::own && !own_larger) || (policy.fold == Fold::partner && own_larger)) {
     weight = {weight.partner, weight.own};
   }
-  if (policy.kind == Policy::Kind::mixup) {
+  if (!boxes || policy.kind == Policy::Kind::mixup) {
     row.outside = row.inside = row.label = weight.own;
     return;
   }
@@ -232,6 +233,7 @@ MIXFUSE_HD inline void mix_row(Row& row, PlanJob const& job, Policy const& polic
 }
 
 /// A sample's row, drawn whole.
+template <bool boxes = true>
 MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::int32_t partner) {
   Row row;
   start_row(row, from, sample, partner);
@@ -242,7 +244,7 @@ MIXFUSE_HD inline Row draw_row(Drawing const& from, std::int32_t sample, std::in
   WordsAt const words{from, index};
   Weight const weight =
       draw_beta(policy->law, [&](std::uint32_t block) { return words(Purpose::lambda, block); });
-  mix_row(row, from.job, *policy, weight, words);
+  mix_row<boxes>(row, from.job, *policy, weight, words);
   return row;
 }
 

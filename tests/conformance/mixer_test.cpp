@@ -32,8 +32,10 @@ void expect_draw(Draw got, Draw expected) {
 
 /// A batch's tensors at the device under test, and what the eager step makes of them.
 struct Training {
+  static inline std::int64_t width = 5;
+
   explicit Training(std::int64_t samples)
-      : array{tagged(DType::u8, {samples, 3, 6, 5})},
+      : array{tagged(DType::u8, {samples, 3, 6, width})},
         classes_of{ids(DType::i64, classes_for(samples))},
         images{here(), array},
         labels{here(), classes_of},
@@ -67,14 +69,18 @@ struct Training {
   Tensor images, labels, out, targets;
 };
 
-class MixerOf : public OnDevice {
+/// By the width of images. On a GPU those of 16 are aligned: a step is one launch, which draws the
+/// next step's plan, else two.
+class MixerOf : public OnDeviceWith<int> {
  protected:
+  MixerOf() { Training::width = GetParam(); }
+
   [[nodiscard]] static Mixer make(Spec const& spec, Draw first, std::int64_t capacity) {
     return Mixer(spec, first, capacity, test_device(), test_queue());
   }
 };
 
-TEST_F(MixerOf, StepNIsTheEagerStepN) {
+TEST_P(MixerOf, StepNIsTheEagerStepN) {
   for (Pairing const pairing : {Pairing::permutation, Pairing::reverse}) {
     Training training(9);
     Mixer mixer = make(switching(pairing), {3, 4, 5}, 9);
@@ -88,8 +94,7 @@ TEST_F(MixerOf, StepNIsTheEagerStepN) {
   }
 }
 
-// On a GPU they overlap: the next plan is made while the mix before is at work.
-TEST_F(MixerOf, StepsQueuedAtOnceAreTheEagerSteps) {
+TEST_P(MixerOf, StepsQueuedAtOnceAreTheEagerSteps) {
   for (std::int64_t const samples : {5, 130}) {
     std::deque<Training> trainings;
     for (int n = 0; n < 24; ++n) trainings.emplace_back(samples);
@@ -115,7 +120,74 @@ TEST_F(MixerOf, StepsQueuedAtOnceAreTheEagerSteps) {
   }
 }
 
-TEST_F(MixerOf, LabelsMayBeLeftOut) {
+// Whatever was drawn early, by whatever came between.
+TEST_P(MixerOf, AnyOrderOfStepsIsTheEagerSteps) {
+  for (Pairing const pairing : {Pairing::permutation, Pairing::pairs, Pairing::replacement}) {
+    Spec spec = switching(pairing);
+    if (pairing == Pairing::pairs) {
+      spec.granularity = Granularity::pair;
+      spec.group = 7;
+    }
+    Mixer mixer = make(spec, {3, 0, 5}, 34);
+    Values<float> const probability(here(), {0.5f});
+    Draw next{3, 0, 5};
+    auto const step = [&](std::int64_t samples, Spec const& by) {
+      Training training(samples);
+      training.step(mixer);
+      training.expect(training.out, by, next);
+      EXPECT_EQ(read_rows(mixer.plan(), test_queue()),
+                drawn_rows(on_cpu(), by, mixer.plan().extents(), next));
+      ++next.step;
+    };
+    auto const set = [&](Draw draw) { mixer.set_draw(next = draw, test_queue()); };
+    step(34, spec);
+    step(34, spec);
+    step(9, spec);
+    step(34, spec);
+    step(34, spec);
+    set({3, 5, 5});  // the step that comes anyway
+    step(34, spec);
+    set({3, 4, 5});  // whose rows another took the place of
+    step(34, spec);
+    set({3, 6, 5});
+    step(34, spec);
+    set({3, 7, 6});
+    step(34, spec);
+    set({4, 8, 6});
+    step(34, spec);
+    Spec rarer = spec;
+    rarer.probability = 0.5f;
+    mixer.follow({nullptr, nullptr, probability.data()});
+    step(34, rarer);
+    mixer.follow({});
+    step(34, spec);
+    Training::width += 16;
+    step(34, spec);
+    Training::width -= 16;
+    if (pairing != Pairing::replacement) {
+      Training training(34);
+      training.step_in_place(mixer);
+      training.expect(training.images, spec, next);
+      ++next.step;
+    }
+    step(34, spec);
+    set({3, (std::uint64_t{1} << 48) - 1, 5});
+    step(34, spec);
+    expect_draw(mixer.read_draw(test_queue()), next);
+    Training training(34);
+    training.step(mixer);  // there is no step 2^48
+    Spec none = spec;
+    none.policies.clear();
+    none.flip = 0;
+    training.expect(training.out, none, {3, 0, 5});
+    ErrorWord const error = error_of(mixer.plan(), here());
+    EXPECT_EQ(error.code(), ErrorWord::Code::draw);
+    EXPECT_EQ(error.step(), next.step);
+    expect_draw(mixer.read_draw(test_queue()), next);
+  }
+}
+
+TEST_P(MixerOf, LabelsMayBeLeftOut) {
   Training training(9);
   Mixer mixer = make(switching(), {3, 4, 5}, 9);
   auto const expect_images = [&](Tensor const& mixed, std::uint64_t step) {
@@ -134,7 +206,7 @@ TEST_F(MixerOf, LabelsMayBeLeftOut) {
                invalid_argument);
 }
 
-TEST_F(MixerOf, StepsInPlaceAreTheSame) {
+TEST_P(MixerOf, StepsInPlaceAreTheSame) {
   Training training(9);
   for (Pairing const pairing : {Pairing::permutation, Pairing::pairs, Pairing::reverse}) {
     for (std::int64_t const group : {0, 4}) {
@@ -149,7 +221,7 @@ TEST_F(MixerOf, StepsInPlaceAreTheSame) {
   }
 }
 
-TEST_F(MixerOf, BatchesBelowTheCapacityAreServed) {
+TEST_P(MixerOf, BatchesBelowTheCapacityAreServed) {
   Mixer mixer = make(switching(), {3, 0, 0}, 16);
   std::uint64_t n = 0;
   for (std::int64_t const samples : {16, 3, 0, 1, 15, 2}) {
@@ -165,8 +237,8 @@ TEST_F(MixerOf, BatchesBelowTheCapacityAreServed) {
   expect_draw(mixer.read_draw(test_queue()), {3, n, 0});
 }
 
-TEST_F(MixerOf, AcceptsASecondBatchAndNormalises) {
-  Array const images = tagged(DType::u8, {6, 3, 4, 5});
+TEST_P(MixerOf, AcceptsASecondBatchAndNormalises) {
+  Array const images = tagged(DType::u8, {6, 3, 4, Training::width});
   Array other = images;
   for (std::int64_t i = 0; i < other.count(); ++i) other.set(i, i * 31 % 256);
   Normalise const normalise{3, {0.4, 0.5, 0.6}, {0.2, 0.25, 0.3}};
@@ -192,7 +264,7 @@ TEST_F(MixerOf, AcceptsASecondBatchAndNormalises) {
   expect_same(got.second, expected.second, "targets");
 }
 
-TEST_F(MixerOf, ContinuesFromACheckpoint) {
+TEST_P(MixerOf, ContinuesFromACheckpoint) {
   Training training(9);
   Mixer mixer = make(switching(), {3, 4, 5}, 9);
   training.step(mixer);
@@ -215,7 +287,7 @@ TEST_F(MixerOf, ContinuesFromACheckpoint) {
   expect_draw(mixer.read_draw(test_queue()), {3, 7, 5});
 }
 
-TEST_F(MixerOf, FollowsASchedule) {
+TEST_P(MixerOf, FollowsASchedule) {
   Training training(9);
   Mixer mixer = make(switching(), {3, 0, 0}, 9);
   Values<Beta> weights(here(), {{2, 2}, {0, 0}});
@@ -239,7 +311,7 @@ TEST_F(MixerOf, FollowsASchedule) {
   training.expect(training.out, switching(), {3, 3, 0});
 }
 
-TEST_F(MixerOf, ABadIdOrABadScheduleSetsTheErrorWordOfItsStep) {
+TEST_P(MixerOf, ABadIdOrABadScheduleSetsTheErrorWordOfItsStep) {
   Training training(9);
   Mixer mixer = make(switching(), {3, 4, 5}, 9);
   training.step(mixer);
@@ -266,7 +338,7 @@ TEST_F(MixerOf, ABadIdOrABadScheduleSetsTheErrorWordOfItsStep) {
   training.expect(training.out, unmixed, {3, 7, 5});
 }
 
-TEST_F(MixerOf, ARefusedStepLeavesPlanAndDrawAsTheyWere) {
+TEST_P(MixerOf, ARefusedStepLeavesPlanAndDrawAsTheyWere) {
   Training training(9), other(8);
   Mixer mixer = make(switching(), {3, 4, 5}, 9);
   auto const refused = [&](TensorView out, Samples images, Targets targets, Samples labels) {
@@ -296,7 +368,7 @@ TEST_F(MixerOf, ARefusedStepLeavesPlanAndDrawAsTheyWere) {
   training.expect(training.out, switching(), {3, 5, 5});
 }
 
-TEST_F(MixerOf, PairingsWithoutAPermutationAreRefusedInPlaceOnly) {
+TEST_P(MixerOf, PairingsWithoutAPermutationAreRefusedInPlaceOnly) {
   Training training(9);
   Mixer mixer = make(switching(Pairing::replacement), {3, 4, 5}, 9);
   EXPECT_THROW(training.step_in_place(mixer), invalid_argument);
@@ -304,7 +376,7 @@ TEST_F(MixerOf, PairingsWithoutAPermutationAreRefusedInPlaceOnly) {
   training.expect(training.out, switching(Pairing::replacement), {3, 4, 5});
 }
 
-TEST_F(MixerOf, ABadSpecOrDrawIsRefusedWhenItIsMade) {
+TEST_P(MixerOf, ABadSpecOrDrawIsRefusedWhenItIsMade) {
   Spec bad = switching();
   bad.probability = 2;
   EXPECT_THROW((void)make(bad, {}, 9), invalid_argument);
@@ -317,7 +389,7 @@ TEST_F(MixerOf, ABadSpecOrDrawIsRefusedWhenItIsMade) {
   expect_draw(mixer.read_draw(test_queue()), {1, 2, 3});
 }
 
-TEST_F(MixerOf, AMovedMixerGoesOn) {
+TEST_P(MixerOf, AMovedMixerGoesOn) {
   Training training(9);
   Mixer first = make(switching(), {3, 4, 5}, 9);
   training.step(first);
@@ -326,7 +398,7 @@ TEST_F(MixerOf, AMovedMixerGoesOn) {
   training.expect(training.out, switching(), {3, 5, 5});
 }
 
-TEST_F(MixerOf, EveryNumberOfThreadsGivesTheSameBytes) {
+TEST_P(MixerOf, EveryNumberOfThreadsGivesTheSameBytes) {
   Array const images = tagged(DType::f32, {33, 2, 6, 5});
   Array const labels = ids(DType::i64, Training::classes_for(33));
   std::vector<Array> results;
@@ -342,6 +414,8 @@ TEST_F(MixerOf, EveryNumberOfThreadsGivesTheSameBytes) {
     expect_same(results.back(), results.front(), "images");
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Widths, MixerOf, testing::Values(5, 16));
 
 }  // namespace
 }  // namespace mixfuse::test

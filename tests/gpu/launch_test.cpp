@@ -386,6 +386,39 @@ TEST_P(PathEach, IsTheSameBytesInSegmentsOfEveryLengthAndInPanels) {
   }
 }
 
+// The first is drawn late, the others early.
+TEST_P(PathEach, StepsOfAMixerAreTheSameBytes) {
+  auto const& [path, dtype] = GetParam();
+  constexpr std::int64_t columns = 300;
+  Array const images = tagged(dtype, path.shape, path.in);
+  std::int64_t const samples = images.shape.front();
+  Array const labels =
+      ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 3));
+  for (DType const to : {dtype, DType::bf16, DType::f32}) {
+    if (to != dtype && dtype != DType::u8 && dtype != DType::f32) continue;
+    for (Kind const& kind : kinds) {
+      bool const flips = std::string(kind.name) == "flipped";
+      if (flips && !extents_of_array(images).width) continue;
+      Spec spec = kind.panel == 0 ? mixup_spec() : busy_spec(Pairing::permutation, 0);
+      spec.flip = flips ? 0.5f : 0.0f;
+      Mixer mixer(spec, {3, 0, 5}, 16, test_device(), test_queue());
+      Tensor const in(here(), images, path.form), classes(here(), labels);
+      Tensor const out(here(), to, path.out_shape, path.out, path.form);
+      Tensor const targets(here(), DType::f32, {samples, columns});
+      for (std::uint64_t n = 0; n < 3; ++n) {
+        Forced const forced(kind.block, kind.grid, n == 1 ? 2 : 8, kind.panel);
+        mixer({out, {targets.view()}}, {in, classes, {}, {}}, test_queue());
+        Plan plan = make_plan(on_cpu(), spec, mixer.plan().extents(), {3, n, 5});
+        auto const expected = step_at(on_cpu(), {images}, {labels}, plan,
+                                      {to, path.out, path.out_shape, {}}, Target::dense, columns);
+        expect_same(out.read(), expected.images, "mixed");
+        expect_same(targets.read(), expected.targets.dense(), "targets");
+        if (HasFailure()) FAIL() << name_of(to) << ", " << kind.name << ", step " << n;
+      }
+    }
+  }
+}
+
 TEST_P(PathEach, IsTheSameBytesInPlace) {
   auto const& [path, dtype] = GetParam();
   if (path.in != path.out) return;  // in place there is one layout

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "host/plan.hpp"
 #include "tests/support/calls.hpp"
 #include "tests/support/require_gpu.hpp"
 #include "tests/support/run.hpp"
@@ -27,12 +28,16 @@ struct Stream {
 
 class Capture : public OnDeviceWith<cudaStreamCaptureMode> {};
 
-/// A step of six samples, captured once and replayed.
+/// A step, captured once and replayed. Images of width 8 are aligned.
 struct Captured {
-  Captured() {
+  explicit Captured(std::int64_t samples = 6, std::int64_t width = 7)
+      : images{tagged(DType::f32, {samples, 3, 5, width})},
+        labels{ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 2))},
+        targets{here(), DType::f32, {samples, 4}} {
     EXPECT_EQ(cudaStreamSynchronize(test_queue().stream()), cudaSuccess);  // uploads
   }
   ~Captured() {
+    if (graph == nullptr) return;  // nothing was captured
     cudaGraphExecDestroy(executable);
     cudaGraphDestroy(graph);
   }
@@ -60,13 +65,12 @@ struct Captured {
     expect_same(targets.read(), expected.targets.dense(), "targets");
   }
 
-  Array images = tagged(DType::f32, {6, 3, 5, 7});
-  Array labels = ids(DType::i64, {0, 1, 2, 3, 0, 1});
+  Array images, labels;
   Extents extents = extents_of_array(images);
   Stream own;
   Queue queue = Queue::cuda(own.stream);
   Tensor in{here(), images}, classes{here(), labels};
-  Tensor out{here(), DType::f32, images.shape}, targets{here(), DType::f32, {6, 4}};
+  Tensor out{here(), DType::f32, images.shape}, targets;
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
 };
@@ -85,24 +89,63 @@ TEST_P(Capture, ADrawFromTheHostIsTheSameInEachReplay) {
   }
 }
 
-TEST_P(Capture, ReplayNOfAMixersStepIsTheEagerStepN) {
-  Captured step;
+Spec switching() {
   Spec spec = cutmix_spec();
   spec.policies[0].probability = 0.5f;
   spec.policies.push_back({Mixup{{0.4f, 0.4f}}, 0.5f});
   spec.flip = 0.5f;
-  Mixer mixer(spec, {3, 0, 5}, 8, test_device(), step.queue);
-  step.capture(GetParam(), [&] {
-    mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
-  });
-  for (std::uint64_t n = 0; n < 10; ++n) {
+  return spec;
+}
+
+TEST_P(Capture, ReplayNOfAMixersStepIsTheEagerStepN) {
+  for (std::int64_t const width : {7, 8}) {
+    Captured step(6, width);
+    Mixer mixer(switching(), {3, 0, 5}, 8, test_device(), step.queue);
+    step.capture(GetParam(), [&] {
+      mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
+    });
+    for (std::uint64_t n = 0; n < 10; ++n) {
+      step.replay();
+      step.expect(switching(), {3, n, 5});
+    }
+    EXPECT_EQ(mixer.read_draw(step.queue).step, 10u);
+    mixer.set_draw({7, 100, 5}, step.queue);
     step.replay();
-    step.expect(spec, {3, n, 5});
+    step.expect(switching(), {7, 100, 5});
   }
-  EXPECT_EQ(mixer.read_draw(step.queue).step, 10u);
-  mixer.set_draw({7, 100, 5}, step.queue);
-  step.replay();
-  step.expect(spec, {7, 100, 5});
+}
+
+// Each finds the plan that another drew early, if it is its own.
+TEST_P(Capture, GraphsOfOneMixerAndItsStepsMayComeInAnyOrder) {
+  for (Spec const& spec : {switching(), mixup_spec(0.4f)}) {
+    Captured large(20, 8), small(12, 8), eager(20, 8);
+    Mixer mixer(spec, {3, 0, 5}, 20, test_device(), large.queue);
+    auto const queue = [&](Captured& step) {
+      mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
+    };
+    for (Captured* const step : {&large, &small}) {
+      step->capture(GetParam(), [&] { queue(*step); });
+    }
+    Draw next{3, 0, 5};
+    for (char const which : std::string("LLSSLEELSEL<L<S<ES")) {
+      if (which == '<') {
+        next.step -= 2;
+        mixer.set_draw(next, large.queue);
+        ASSERT_EQ(cudaStreamSynchronize(large.own.stream), cudaSuccess);
+        continue;
+      }
+      Captured& step = which == 'L' ? large : which == 'S' ? small : eager;
+      if (which == 'E') {
+        queue(step);
+        ASSERT_EQ(cudaStreamSynchronize(step.own.stream), cudaSuccess);
+      } else {
+        step.replay();
+      }
+      step.expect(spec, next);
+      ++next.step;
+    }
+    EXPECT_EQ(mixer.read_draw(large.queue).step, next.step);
+  }
 }
 
 TEST_P(Capture, AReplayedStepFollowsItsSchedule) {
@@ -144,7 +187,7 @@ TEST_P(Capture, ADeviceWideSortIsReplayedToo) {
 }
 
 TEST_P(Capture, ADrawThatIsSetInACaptureIsSetByEachReplay) {
-  Captured step;
+  Captured step(6, 8);
   Mixer mixer(mixup_spec(), {3, 0, 5}, 6, test_device(), step.queue);
   step.capture(GetParam(), [&] { mixer.set_draw({1, 2, 3}, step.queue); });
   mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
@@ -172,6 +215,26 @@ TEST_P(Capture, WhatAllocatesOrWaitsIsRefusedAndTheCaptureStaysValid) {
   plan_into(plan, mixup_spec(), extents, {}, queue);
   EXPECT_EQ(cudaStreamEndCapture(own.stream, &graph), cudaSuccess);
   cudaGraphDestroy(graph);
+}
+
+// Nothing else shows that early rows are used: they are what would be drawn late.
+TEST_P(Capture, AStepMixesByTheRowsThatTheStepBeforeDrew) {
+  Captured step(6, 8);
+  Mixer mixer(mixup_spec(), {3, 0, 5}, 6, test_device(), step.queue);
+  step.capture(GetParam(), [&] {
+    mixer({step.out, step.targets.view()}, {step.in, step.classes}, step.queue);
+  });
+  step.replay();
+  Early const early = mixer.plan().state().early;
+  Row const unmixed;
+  for (int i = 0; i < 6; ++i) {
+    Row* const row = early.rows + early.capacity + i;  // of step 1
+    ASSERT_EQ(cudaMemcpy(row, &unmixed, sizeof unmixed, cudaMemcpyDefault), cudaSuccess);
+  }
+  step.replay();
+  expect_same(step.out.read(), step.images, "images");
+  step.replay();
+  step.expect(mixup_spec(), {3, 2, 5});
 }
 
 INSTANTIATE_TEST_SUITE_P(Modes, Capture,

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+
+#include "kernels/cuda/draw.cuh"
+#include "kernels/cuda/error.cuh"
+#include "kernels/job.hpp"
+#include "kernels/maths/live.hpp"
+
+/// A Mixer's step in one launch. Its first blocks draw the plan of the step after, while the others
+/// mix by the one that the step before has drawn. Whether it has is seen on the device, where all
+/// that draws depend on is written beside early rows: so a draw that was set, a batch of another
+/// shape, or graphs that replay in any order find the right plan. Where it is not there, the first
+/// blocks draw it first, and the others wait. Waiting ends because a block only waits for ones of
+/// lower index, which the device starts before it, or, the last to end, for ones that wait for
+/// nothing more.
+namespace mixfuse::cuda {
+
+/// What the blocks that draw are told: how many they are, and the largest group's size.
+struct Planning {
+  unsigned blocks;
+  std::int32_t capacity;
+};
+
+/// Enough to draw as fast as a mix of so few samples, and far fewer than a device holds at once.
+inline constexpr std::int64_t most_that_draw = 16;
+
+inline Planning planning_of(PlanJob const& job, int block) {
+  std::int64_t const count = pieces(job, groups_to_sort(job), block);
+  return {static_cast<unsigned>(std::clamp<std::int64_t>(count, 1, most_that_draw)),
+          largest_sort(job)};
+}
+
+__device__ inline Made made_for(PlanJob const& job, Draw draw) {
+  auto const pair = [](std::int32_t low, std::int32_t high) {
+    return maths::join(static_cast<std::uint32_t>(high), static_cast<std::uint32_t>(low));
+  };
+  return {{draw.seed, draw.step, draw.first, pair(job.samples, job.axes),
+           pair(job.spatial[0], job.spatial[1]), pair(job.spatial[2], 0)}};
+}
+
+/// Of a word that a running step only changes when all its blocks have read it. Unlike a volatile
+/// one it may come from the L1 cache, which blocks before have filled.
+__device__ inline std::uint64_t read_word(std::uint64_t const& word) {
+  std::uint64_t value;
+  asm volatile("ld.relaxed.cta.global.u64 %0, [%1];"
+               : "=l"(value)
+               : "l"(__cvta_generic_to_global(&word)));
+  return value;
+}
+
+__device__ inline Draw read_live(PlanJob const& job) {
+  return {read_word(job.live->seed), read_word(job.live->step), read_word(job.live->first)};
+}
+
+__device__ inline bool is_made(PlanJob const& job, Draw draw) {
+  Made const made = made_for(job, draw);
+  bool same = true;
+#pragma unroll
+  for (int i = 0; i < Made::words; ++i) {
+    same = read_word(job.header->made[draw.step % 2].word[i]) == made.word[i] && same;
+  }
+  return same;
+}
+
+__device__ inline void write_made(PlanJob const& job, Draw draw) {
+  Made const made = made_for(job, draw);
+#pragma unroll
+  for (int i = 0; i < Made::words; ++i) {
+    std::uint64_t volatile& word = job.header->made[draw.step % 2].word[i];
+    word = made.word[i];
+  }
+}
+
+__device__ inline Drawn early_of(PlanJob const& job, std::uint64_t step) {
+  std::int64_t const half = step % 2 == 0 ? 0 : job.early.capacity;
+  return {job.early.rows + half, job.early.order + half};
+}
+
+/// By one thread. What was counted is there for its block behind a barrier.
+__device__ inline void wait_for_count(std::uint32_t const volatile& counter, std::uint32_t count) {
+  while (counter != count) __nanosleep(64);
+  __threadfence();
+}
+
+/// The block waits for the step's plan, where it was not there when the step began.
+__device__ inline void wait_for_plan(PlanJob const& job, Planning const& planning) {
+  if (threadIdx.x == 0) wait_for_count(job.header->drawn, planning.blocks);
+  __syncthreads();
+}
+
+/// Of what the block did before its last barrier. Unlike a fence it leaves the L1 cache as it is.
+__device__ inline void count_up(std::uint32_t& counter) {
+  asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(__cvta_generic_to_global(&counter))
+               : "memory");
+}
+
+/// What the first blocks do.
+template <bool boxes>
+__device__ void draw_early(PlanJob const& job, Planning const& planning, bool made) {
+  extern __shared__ std::uint64_t memory[];
+  PlanHeader& header = *job.header;
+  bool const first_thread = threadIdx.x == 0;
+  // In shared memory, to take no registers; for the same reason the draw is read anew each time.
+  __shared__ alignas(Drawing) unsigned char drawing[sizeof(Drawing)];
+  __shared__ Drawn to;
+  Drawing& from = reinterpret_cast<Drawing&>(drawing);
+  for (bool late = !made;; late = false) {
+    Draw const live = read_draw(job), draw = late ? live : maths::next(live);
+    if (first_thread) {
+      new (&from) Drawing(maths::live_drawing(job, draw));
+      to = early_of(job, draw.step);
+    }
+    __syncthreads();
+    if (late || draw.step != live.step) {
+      draw_pieces<boxes>(from, to, memory, planning.capacity, blockIdx.x, planning.blocks);
+    }
+    __syncthreads();
+    if (!late) break;
+    if (first_thread) count_up(header.drawn);
+  }
+
+  Draw const live = read_draw(job), next = maths::next(live);
+  if (blockIdx.x ==
+      planning.blocks - 1) {  // for those who ask which rows the last step was mixed by
+    if (!made) wait_for_plan(job, planning);
+    Row const* const now = early_of(job, live.step).rows;
+    for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < job.samples;
+         i += static_cast<std::int32_t>(blockDim.x)) {
+      job.rows[i] = now[i];
+    }
+  }
+  __syncthreads();  // the block has read the draw
+  if (!first_thread) return;
+  if (blockIdx.x != 0) return count_up(header.read);
+  std::uint64_t const step = maths::named(live.step);
+  if (std::uint64_t const mark = maths::live_mark(job, live)) raise(&header, step, mark);
+  wait_for_count(header.read, gridDim.x - 1);  // all have read it
+  if (!made) write_made(job, live);
+  if (next.step != live.step) write_made(job, next);
+  header.step = step;
+  atomicExch(&header.drawn, 0u);
+  atomicExch(&header.read, 0u);
+  atomicExch(reinterpret_cast<unsigned long long*>(&job.live->step), next.step);
+}
+
+}  // namespace mixfuse::cuda
