@@ -386,16 +386,18 @@ TEST_P(PathEach, IsTheSameBytesInSegmentsOfEveryLengthAndInPanels) {
   }
 }
 
-// The first is drawn late, the others early.
+// The first is drawn late, the second early.
 TEST_P(PathEach, StepsOfAMixerAreTheSameBytes) {
   auto const& [path, dtype] = GetParam();
+  bool const as_others = dtype != DType::u8 && dtype != DType::f32;
+  if (as_others && std::string(path.name) != "Vectors") return;
   constexpr std::int64_t columns = 300;
   Array const images = tagged(dtype, path.shape, path.in);
   std::int64_t const samples = images.shape.front();
   Array const labels =
       ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 3));
-  for (DType const to : {dtype, DType::bf16, DType::f32}) {
-    if (to != dtype && dtype != DType::u8 && dtype != DType::f32) continue;
+  for (DType const to : {dtype, DType::bf16}) {
+    if (to != dtype && as_others) continue;
     for (Kind const& kind : kinds) {
       bool const flips = std::string(kind.name) == "flipped";
       if (flips && !extents_of_array(images).width) continue;
@@ -405,8 +407,8 @@ TEST_P(PathEach, StepsOfAMixerAreTheSameBytes) {
       Tensor const in(here(), images, path.form), classes(here(), labels);
       Tensor const out(here(), to, path.out_shape, path.out, path.form);
       Tensor const targets(here(), DType::f32, {samples, columns});
-      for (std::uint64_t n = 0; n < 3; ++n) {
-        Forced const forced(kind.block, kind.grid, n == 1 ? 2 : 8, kind.panel);
+      for (std::uint64_t n = 0; n < 2; ++n) {
+        Forced const forced(kind.block, kind.grid, n == 0 ? 2 : 8, kind.panel);
         mixer({out, {targets.view()}}, {in, classes, {}, {}}, test_queue());
         Plan plan = make_plan(on_cpu(), spec, mixer.plan().extents(), {3, n, 5});
         auto const expected = step_at(on_cpu(), {images}, {labels}, plan,
