@@ -123,9 +123,9 @@ __device__ void draw_early(PlanJob const& job, Planning const& planning, bool ma
     if (first_thread) count_up(header.drawn);
   }
 
+  // The last copies the rows for those who ask how the last step was mixed.
   Draw const live = read_draw(job), next = maths::next(live);
-  if (blockIdx.x ==
-      planning.blocks - 1) {  // for those who ask which rows the last step was mixed by
+  if (blockIdx.x == planning.blocks - 1) {
     if (!made) wait_for_plan(job, planning);
     Row const* const now = early_of(job, live.step).rows;
     for (std::int32_t i = static_cast<std::int32_t>(threadIdx.x); i < job.samples;

@@ -36,17 +36,11 @@ struct Training {
 
   explicit Training(std::int64_t samples)
       : array{tagged(DType::u8, {samples, 3, 6, width})},
-        classes_of{ids(DType::i64, classes_for(samples))},
+        classes_of{ids(DType::i64, ids_below(classes, samples))},
         images{here(), array},
         labels{here(), classes_of},
         out{here(), DType::u8, array.shape},
         targets{here(), DType::f32, {samples, classes}} {}
-
-  static std::vector<std::int64_t> classes_for(std::int64_t samples) {
-    std::vector<std::int64_t> all;
-    for (std::int64_t i = 0; i < samples; ++i) all.push_back(i * 7 % classes);
-    return all;
-  }
 
   void step(Mixer& mixer) { mixer({out, targets.view()}, {images, labels, {}, {}}, test_queue()); }
   void step_in_place(Mixer& mixer) {
@@ -400,7 +394,7 @@ TEST_P(MixerOf, AMovedMixerGoesOn) {
 
 TEST_P(MixerOf, EveryNumberOfThreadsGivesTheSameBytes) {
   Array const images = tagged(DType::f32, {33, 2, 6, 5});
-  Array const labels = ids(DType::i64, Training::classes_for(33));
+  Array const labels = ids(DType::i64, ids_below(classes, 33));
   std::vector<Array> results;
   for (int const threads : {1, 2, 7}) {
     Place const place = on_cpu(threads);

@@ -394,8 +394,7 @@ TEST_P(PathEach, StepsOfAMixerAreTheSameBytes) {
   constexpr std::int64_t columns = 300;
   Array const images = tagged(dtype, path.shape, path.in);
   std::int64_t const samples = images.shape.front();
-  Array const labels =
-      ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 3));
+  Array const labels = ids(DType::i64, ids_below(columns, samples));
   for (DType const to : {dtype, DType::bf16}) {
     if (to != dtype && as_others) continue;
     for (Kind const& kind : kinds) {

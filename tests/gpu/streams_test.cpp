@@ -32,7 +32,7 @@ class Capture : public OnDeviceWith<cudaStreamCaptureMode> {};
 struct Captured {
   explicit Captured(std::int64_t samples = 6, std::int64_t width = 7)
       : images{tagged(DType::f32, {samples, 3, 5, width})},
-        labels{ids(DType::i64, std::vector<std::int64_t>(static_cast<std::size_t>(samples), 2))},
+        labels{ids(DType::i64, ids_below(4, samples))},
         targets{here(), DType::f32, {samples, 4}} {
     EXPECT_EQ(cudaStreamSynchronize(test_queue().stream()), cudaSuccess);  // uploads
   }

@@ -53,6 +53,8 @@ struct Array {
 Array tagged(DType dtype, Shape shape, Layout layout = Layout::by_rank);
 /// Class ids.
 Array ids(DType dtype, std::vector<std::int64_t> const& values);
+/// Of `samples` samples, neighbours of different classes.
+std::vector<std::int64_t> ids_below(std::int64_t classes, std::int64_t samples);
 
 Extents extents_of_array(Array const& array);
 Extents image(std::int64_t samples, std::int64_t height, std::int64_t width);
