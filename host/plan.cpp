@@ -21,9 +21,9 @@ namespace {
 
 constexpr std::size_t alignment = 256;
 
-/// Where the parts of a plan lie in its memory.
+/// Where the parts of a plan lie in its memory; those before the rows are zeroed with the header.
 struct Parts {
-  std::size_t rows, order, early_rows, early_order, workspace, workspace_size, size;
+  std::size_t early_order, rows, order, early_rows, workspace, workspace_size, size;
   std::int32_t early;
 };
 
@@ -43,11 +43,11 @@ Parts parts_of(std::int64_t capacity, Device device) {
     parts.early = static_cast<std::int32_t>(std::min<std::int64_t>(capacity, Early::most));
   }
   auto const early = 2 * static_cast<std::size_t>(parts.early);
-  parts.rows = aligned(sizeof(PlanHeader));
+  parts.early_order = aligned(sizeof(PlanHeader));
+  parts.rows = aligned(parts.early_order + early * sizeof(Turn));
   parts.order = aligned(parts.rows + count * sizeof(Row));
   parts.early_rows = aligned(parts.order + count * sizeof(Turn));
-  parts.early_order = aligned(parts.early_rows + early * sizeof(Row));
-  parts.workspace = aligned(parts.early_order + early * sizeof(Turn));
+  parts.workspace = aligned(parts.early_rows + early * sizeof(Row));
   parts.size = aligned(parts.workspace + parts.workspace_size);
   return parts;
 }
@@ -95,7 +95,7 @@ void place(Plan::State& state, Parts const& parts, Queue queue) {
                  reinterpret_cast<Turn*>(base + parts.early_order), parts.early};
   state.workspace = base + parts.workspace;
   state.workspace_size = parts.workspace_size;
-  on_device(state, [&] { clear(state.device, state.header, sizeof *state.header, queue); });
+  on_device(state, [&] { clear(state.device, base, parts.rows, queue); });
 }
 
 /// `name` in parts, which become a text only in an error.

@@ -284,6 +284,11 @@ Walk walk_of(ConstTensorView const& out, ConstTensorView const& own,
     walk.box_axis[slot] = static_cast<std::int8_t>(spatial ? boxes++ : -1);
     walk.elements *= extent;
   }
+  if (walk.elements > 0 && walk.elements < maths::Divisor::end) {
+    for (int slot = 0; slot < Walk::axes; ++slot) {
+      walk.by[slot] = maths::divisor(walk.extent[slot]);
+    }
+  }
   return walk;
 }
 

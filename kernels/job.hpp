@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/maths/beta.hpp"
+#include "kernels/maths/divisor.hpp"
 #include "kernels/maths/hd.hpp"
 #include "mixfuse/label.hpp"
 #include "mixfuse/mix.hpp"
@@ -20,11 +21,12 @@ namespace mixfuse {
 /// What a Mixer's early rows were drawn for: the draw and the batch's extents, which with its spec
 /// are all that they depend on. Of no samples before there are any.
 struct Made {
-  static constexpr int words = 6;
+  static constexpr unsigned words = 6;
   std::uint64_t word[words];
 };
 
-/// The start of a plan's memory, zeroed with it; rows, order, early ones and workspace follow.
+/// The start of a plan's memory, zeroed with it; early order, rows, order, early rows and workspace
+/// follow.
 struct PlanHeader {
   ErrorWord error;
   std::uint64_t step;   // of the rows
@@ -102,6 +104,7 @@ struct Walk {
   std::int64_t partners[axes];
   std::int8_t box_axis[axes];  // index into Box, or -1
   std::int64_t elements;       // of a sample
+  maths::Divisor by[axes];     // the extents, where there are fewer than 2^31 elements; else zeros
 };
 
 /// out = fma(mixed, scale, shift); channels 0: as mixed, 1: one map for all. For f64, and rounded

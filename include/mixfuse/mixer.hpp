@@ -14,11 +14,11 @@ namespace mixfuse {
 ///     Mixer mixer(spec, {seed}, 256, device, queue);
 ///     for (...) mixer({out, targets}, {images, labels}, queue);
 ///
-/// On a GPU a step is one launch, which also draws the plan of the step after. A plan by itself and
-/// a mix are launched in place, for batches above 1024, with a schedule, and where images are not
-/// dense and aligned. It allocates nothing on the device and does not wait, so it can be captured
-/// in a CUDA graph, each replay of which is the next step. A draw is all that a checkpoint needs.
-/// Serves one thread at a time.
+/// On a GPU a mixup step is one launch, which also draws the plan of the step after. A plan by
+/// itself and a mix are launched in place, for boxes and flips (but of small batches), above 1024
+/// samples, with a schedule, and where images are not dense and aligned. It allocates nothing on
+/// the device and does not wait, so it can be captured in a CUDA graph, each replay of which is the
+/// next step. A draw is all that a checkpoint needs. Serves one thread at a time.
 class MIXFUSE_EXPORT Mixer {
  public:
   /// For batches of up to `capacity` samples; the first step is drawn by `first`. Throws

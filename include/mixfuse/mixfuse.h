@@ -455,11 +455,12 @@ MIXFUSE_EXPORT mixfuse_status mixfuse_step_in_place(const mixfuse_mixed* inout,
 
 /* ---- A training step in one call ---------------------------------------------------------- */
 
-/* A plan, and a draw beside it that goes on by itself. On a GPU a step is one launch, which also
-   draws the plan of the step after. A plan by itself and a mix are launched in place, for batches
-   above 1024, with a schedule, and where images are not dense and aligned. It allocates nothing on
-   the device and does not wait, so it can be captured in a CUDA graph, each replay of which is the
-   next step. A draw is all that a checkpoint needs. */
+/* A plan, and a draw beside it that goes on by itself. On a GPU a mixup step is one launch, which
+   also draws the plan of the step after. A plan by itself and a mix are launched in place, for
+   boxes and flips (but of small batches), above 1024 samples, with a schedule, and where images are
+   not dense and aligned. It allocates nothing on the device and does not wait, so it can be
+   captured in a CUDA graph, each replay of which is the next step. A draw is all that a checkpoint
+   needs. */
 typedef struct mixfuse_mixer mixfuse_mixer;
 
 /* For batches of up to `capacity` samples; the first step is drawn by `first`. The spec is copied.

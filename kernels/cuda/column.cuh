@@ -559,13 +559,4 @@ struct Twin {
   }
 };
 
-/// Whether images are read and written by accesses of 16 bytes, none of which is shared.
-template <class In, class Out>
-bool fits_wide(MixJob const& job) {
-  if constexpr (std::is_same_v<In, std::uint8_t>) {
-    if (Pixels<Out>::fits(job)) return true;
-  }
-  return Vector<In, Out>::fits(job);
-}
-
 }  // namespace mixfuse::cuda

@@ -69,7 +69,11 @@ __device__ inline void write_draws(Row& to, Row const& row) {
 __device__ inline void write_link(Drawn const& to, maths::Link link, std::int32_t at) {
   Turn const turn = maths::turn(link);
   to.rows[link.sample].partner = turn.partner;
-  to.order[at] = turn;
+  // A step's blocks may be reading it, before they know that it is not there yet.
+  asm volatile("st.relaxed.gpu.global.u64 [%0], %1;" ::"l"(__cvta_generic_to_global(to.order + at)),
+               "l"(maths::join(static_cast<std::uint32_t>(turn.partner),
+                               static_cast<std::uint32_t>(turn.entry)))
+               : "memory");
 }
 
 /// Entries of a sorted word.

@@ -9,6 +9,7 @@
 #include <type_traits>
 
 #include "kernels/cuda/launch.hpp"
+#include "kernels/maths/divisor.hpp"
 
 namespace mixfuse::cuda {
 
@@ -65,9 +66,11 @@ inline cudaError_t ask(DeviceFacts& facts) {
 }
 
 /// The pieces of a mix: panels of columns, in each all segments of the order, in each the panel's
-/// columns, `width` to a block; tiles of labels come before them.
+/// columns, `width` to a block; tiles of labels come before them. There are fewer than 2^31: more
+/// would be a terabyte.
 struct Tiling {
-  std::int64_t columns, width, panel, blocks, segments, images, items;
+  std::int64_t columns, width, panel, images, items;
+  maths::Divisor blocks, segments;
 };
 
 /// A segment's columns [column, end) are the block's.
@@ -75,12 +78,12 @@ struct Tile {
   std::int64_t segment, column, end;
 };
 
-__device__ inline Tile tile_at(Tiling const& tiling, std::int64_t item) {
-  std::int64_t const row = item / tiling.blocks;
-  std::int64_t const panel = row / tiling.segments;
+__device__ inline Tile tile_at(Tiling const& tiling, std::uint32_t item) {
+  std::uint32_t const row = tiling.blocks.quotient(item);
+  std::uint32_t const panel = tiling.segments.quotient(row);
   std::int64_t const begin = panel * tiling.panel;
   std::int64_t const end = begin + tiling.panel;
-  return {row - panel * tiling.segments, begin + (item - row * tiling.blocks) * tiling.width,
+  return {row - panel * tiling.segments.by, begin + (item - row * tiling.blocks.by) * tiling.width,
           end < tiling.columns ? end : tiling.columns};
 }
 
@@ -95,6 +98,12 @@ inline int block_for(std::int64_t columns) {
   return block;
 }
 
+/// Whether segments of so many samples are so few blocks that processors would idle.
+inline bool are_few(DeviceFacts const& facts, std::int64_t columns, int block,
+                    std::int64_t segments) {
+  return up(columns, block) * segments < 2 * std::int64_t{facts.processors};
+}
+
 /// Panels of at most `widest` columns, in whole blocks and about equal.
 inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64_t widest,
                          std::int64_t labels, int width) {
@@ -105,10 +114,11 @@ inline Tiling tiling_for(std::int64_t columns, std::int64_t segments, std::int64
   Tiling tiling{};
   tiling.columns = columns;
   tiling.width = width;
-  tiling.blocks = std::max<std::int64_t>(1, up(all, panels));
-  tiling.panel = tiling.blocks * width;
-  tiling.segments = std::max<std::int64_t>(1, segments);  // divided by even where there is nothing
-  tiling.images = columns == 0 ? 0 : up(columns, tiling.panel) * segments * tiling.blocks;
+  std::int64_t const blocks = std::max<std::int64_t>(1, up(all, panels));
+  tiling.panel = blocks * width;
+  tiling.images = columns == 0 ? 0 : up(columns, tiling.panel) * segments * blocks;
+  tiling.blocks = maths::divisor(blocks);
+  tiling.segments = maths::divisor(std::max<std::int64_t>(1, segments));
   tiling.items = tiling.images + labels;
   return tiling;
 }

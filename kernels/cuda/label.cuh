@@ -49,27 +49,34 @@ inline LabelWork label_work(LabelJob const& job, int block) {
 }
 
 /// Accesses [begin, end) of a row, every `lanes`-th. They lie on multiples of 16 bytes, wherever
-/// the row begins.
+/// the row begins. All but its first and last and those of the two classes are alike.
 template <class Out>
-__device__ void write_one_hots(LabelJob const& job, maths::OneHots const& hots, std::int64_t sample,
-                               std::int64_t begin, std::int64_t end, std::int64_t lanes) {
-  constexpr int width = 16 / static_cast<int>(sizeof(Out));
-  Out* const row = static_cast<Out*>(job.out.data) + sample * job.out.stride[0];
-  auto const before =
-      static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(row) % 16 / sizeof(Out));
-  for (std::int64_t access = begin; access < end; access += lanes) {
-    std::int64_t const column = access * width - before;
-    if (column >= 0 && column + width <= job.classes) {
-      Packed<Out, width> packed;
+__device__ void write_one_hots(LabelJob const& job, Row const& row, std::int64_t sample,
+                               unsigned begin, unsigned end, unsigned lanes) {
+  constexpr int width = 16 / static_cast<int>(sizeof(Out)), shift = width == 8 ? 3 : 2;
+  Out* const to = static_cast<Out*>(job.out.data) + sample * job.out.stride[0];
+  int const before = static_cast<int>(reinterpret_cast<std::uintptr_t>(to) % 16 / sizeof(Out));
+  // Of ids, which may be any numbers, the low word: another access that has it is made like theirs.
+  auto const access_of = [&](std::int64_t id) {
+    return static_cast<unsigned>((static_cast<std::uint64_t>(id) + before) >> shift);
+  };
+  maths::OneHots const hots = maths::one_hots(job, row, sample);
+  unsigned const own = access_of(hots.own), partner = access_of(hots.partner);
+  Packed<Out, width / 4> neither;  // a word of them
 #pragma unroll
-      for (int i = 0; i < width; ++i) packed.put(i, maths::narrow<Out>(hots.at(column + i)));
-      // Not packed.store(), of which nvcc makes four stores in this function.
-      __stcg(reinterpret_cast<uint4*>(row + column),
-             uint4{packed.word[0], packed.word[1], packed.word[2], packed.word[3]});
-    } else {
+  for (int i = 0; i < width / 4; ++i) neither.put(i, maths::narrow<Out>(hots.neither));
+  std::uint32_t const word = neither.word[0];
+  for (unsigned access = begin; access < end; access += lanes) {
+    std::int64_t const column = std::int64_t{access} * width - before;
+    bool const whole = column >= 0 && column + width <= job.classes;
+    if (whole && access != own && access != partner) {
+      // Not a Packed's store(), of which nvcc makes four stores in this function.
+      __stcg(reinterpret_cast<uint4*>(to + column), uint4{word, word, word, word});
+    } else if (column < job.classes) {
+      maths::OneHots const again = maths::one_hots(job, row, sample);  // few registers for the rest
       for (int i = 0; i < width; ++i) {
         if (column + i >= 0 && column + i < job.classes) {
-          row[column + i] = maths::narrow<Out>(hots.at(column + i));
+          to[column + i] = maths::narrow<Out>(again.at(column + i));
         }
       }
     }
@@ -93,22 +100,24 @@ __device__ void label_tile(LabelJob const& job, LabelTiling const& tiling, Row c
   if (job.sparse) return maths::sparse_target(job, row, sample);
 
   std::int64_t const length = tiling.lanes * LabelTiling::longest, first = chunk * length;
-  std::int64_t const begin = first + lane, end = first + length;
+  std::int64_t const end = first + length;
   if (label_width(job) == 1) {
-    for (std::int64_t column = begin; column < min(end, job.classes); column += tiling.lanes) {
+    for (std::int64_t column = first + lane; column < min(end, job.classes);
+         column += tiling.lanes) {
       maths::dense_target(job, row, sample, column);
     }
     return;
   }
-  maths::OneHots const hots = maths::one_hots(job, row, sample);
-  std::int64_t const stop = min(end, label_accesses(job));
+  // Of fewer than 2^32 accesses: a row of more would be 64 GB.
+  auto const begin = static_cast<unsigned>(first) + lane;
+  auto const stop = static_cast<unsigned>(min(end, label_accesses(job)));
   switch (job.out.dtype) {
     case DType::f16:
-      return write_one_hots<maths::F16>(job, hots, sample, begin, stop, tiling.lanes);
+      return write_one_hots<maths::F16>(job, row, sample, begin, stop, tiling.lanes);
     case DType::bf16:
-      return write_one_hots<maths::Bf16>(job, hots, sample, begin, stop, tiling.lanes);
+      return write_one_hots<maths::Bf16>(job, row, sample, begin, stop, tiling.lanes);
     default:
-      return write_one_hots<float>(job, hots, sample, begin, stop, tiling.lanes);
+      return write_one_hots<float>(job, row, sample, begin, stop, tiling.lanes);
   }
 }
 

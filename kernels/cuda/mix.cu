@@ -2,6 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include "kernels/cuda/column.cuh"
+#include "kernels/cuda/grid.cuh"
 #include "kernels/dtypes.hpp"
 #include "kernels/job.hpp"
 
@@ -35,11 +36,18 @@ bool step_is_one(PlanJob const& job, MixJob const& images) {
   bool const by_draw_alone = schedule.probability == nullptr && schedule.probabilities == nullptr &&
                              schedule.weights == nullptr;
   if (!by_draw_alone || job.samples == 0 || job.samples > job.early.capacity) return false;
-  bool wide = false;
+  DeviceFacts facts;
+  if (ask(facts) != cudaSuccess) return false;
+  bool is_one = false;
   with_pair(images.dtype_in, images.dtype_out, [&](auto in, auto out) {
-    wide = fits_wide<typename decltype(in)::type, typename decltype(out)::type>(images);
+    using Dense = Vector<typename decltype(in)::type, typename decltype(out)::type>;
+    if (!Dense::fits(images)) return;
+    // Drawing boxes takes so many registers that a large mix beside it would be slower.
+    std::int64_t const columns = Dense::columns(images);
+    is_one = !(images.boxes || images.flips) ||
+             are_few(facts, columns, block_for(columns), up(images.samples, 4));
   });
-  return wide;
+  return is_one;
 }
 
 int step(PlanJob const& job, MixJob const& images, LabelJob const* labels, CUstream_st* stream) {

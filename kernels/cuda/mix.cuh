@@ -144,6 +144,11 @@ constexpr int least_blocks() {
   return held <= in_eight ? 8 : held <= 30 ? 7 : held <= 40 ? 6 : 4;
 }
 
+/// Where a segment's sample is in the order; the last again, where a segment is shorter.
+__device__ inline std::int64_t place_in_order(MixJob const& job, Tile const& tile, int samples) {
+  return min(tile.segment * samples + threadIdx.x % warp, job.samples - 1);
+}
+
 /// What a block mixes by, and its share of the tiles: every `stride`-th from `item` on. Labels come
 /// before images, so that a block with images ends the launch.
 struct Share {
@@ -154,24 +159,24 @@ struct Share {
 
 /// A block works on (panel, segment of the order, columns of the panel). Each warp reads its rows
 /// by itself: none waits for another before its images are on their way. Then it says
-/// `on_the_way()`, once.
-template <class Column, int S, bool plain, class OnTheWay>
+/// `on_the_way()`, once: where the next kernel may start, whose blocks would else be in the way of
+/// a small one's. A place in the order is asked of `turn_at`.
+template <class Column, int S, bool plain, class TurnAt, class OnTheWay>
 __device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& share,
-                          OnTheWay const& on_the_way) {
+                          TurnAt const& turn_at, OnTheWay const& on_the_way) {
   __shared__ Entry of_warps[block_threads / warp][S];
   Entry* const entries = of_warps[threadIdx.x / warp];
   unsigned const lane = threadIdx.x % warp;
-  std::int64_t item = share.item;
+  unsigned item = share.item;
   if (item >= tiling.images) return on_the_way();
   for (bool first = true;; first = false) {
     Tile const tile = tile_at(tiling, item);
-    std::int64_t const begin = tile.segment * S;
-    int const count = static_cast<int>(min(std::int64_t{S}, job.samples - begin));
+    int const count = static_cast<int>(min(std::int64_t{S}, job.samples - tile.segment * S));
     std::int64_t const index = tile.column + threadIdx.x;
     bool const works = index < tile.end, reads = lane < unsigned{S};
     float weight = 0.0f;
-    if (reads) {  // the last sample again, where a segment is shorter
-      Turn const turn = share.order[min(begin + lane, job.samples - 1)];
+    if (reads) {
+      Turn const turn = turn_at(first, place_in_order(job, tile, S));
       place(entries[lane], job, turn);
       if constexpr (plain) {
         weight = weight_of(job, share.rows, turn);
@@ -200,23 +205,18 @@ template <class Column, int S, bool plain>
 __global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
-  let_the_kernel_after_start();
   wait_for_the_kernel_before();
   unsigned const item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles;
-  mix_tiles<Column, S, plain>(job, tiling, {job.rows, job.order, item, gridDim.x}, [] {});
+  mix_tiles<Column, S, plain>(
+      job, tiling, {job.rows, job.order, item, gridDim.x},
+      [&](bool, std::int64_t at) { return job.order[at]; }, [] { let_the_kernel_after_start(); });
 }
 
-/// The same of a kernel that also draws, which takes 64 registers, or some 80 with boxes, and more
-/// for bytes.
+/// The same of a kernel that also draws, which takes 64 registers, or some 100 with boxes; for
+/// doubles it takes more.
 template <class Column, bool plain>
 constexpr int least_step_blocks() {
-  if (plain) return 8;
-  if (sizeof(typename Column::Out) == 1) return 4;
-#if __CUDA_ARCH__ >= 800 && __CUDA_ARCH__ < 900
-  return 5;
-#else
-  return 6;
-#endif
+  return !plain ? 4 : sizeof(typename Column::In) == 8 ? 6 : 8;
 }
 
 /// A Mixer's step: see step.cuh.
@@ -225,21 +225,45 @@ __global__ void __launch_bounds__(block_threads, (least_step_blocks<Column, plai
     step_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                 Tiling const tiling, __grid_constant__ PlanJob const plan,
                 Planning const planning) {
-  let_the_kernel_after_start();
   wait_for_the_kernel_before();
-  Draw const live = read_live(plan);
-  bool const made = is_made(plan, live);
-  __syncthreads();  // what was read counts as the block's
-  if (blockIdx.x < planning.blocks) return draw_early<!plain>(plan, planning, made);
-  if (!made) wait_for_plan(plan, planning);
-  Drawn const now = early_of(plan, live.step);
-  unsigned const stride = gridDim.x - planning.blocks;
-  unsigned const item = label_tiles_of_step(labels, now.rows, maths::named(live.step),
-                                            blockIdx.x - planning.blocks, stride) -
-                        labels.tiling.tiles;
-  mix_tiles<Column, S, plain>(job, tiling, {now.rows, now.order, item, stride}, [&] {
-    if (threadIdx.x == 0) count_up(plan.header->read);
-  });
+  bool const mixes = blockIdx.x >= planning.apart();
+  unsigned const block = blockIdx.x - planning.apart(), stride = gridDim.x - planning.apart();
+  unsigned const image = block - labels.tiling.tiles;
+  // Both halves' order comes beside what tells which of them is the step's.
+  std::uint64_t turns[2] = {};
+  if (mixes && image < tiling.images && threadIdx.x % warp < unsigned{S}) {
+    std::int64_t const at = place_in_order(job, tile_at(tiling, image), S);
+#pragma unroll
+    for (std::uint64_t half = 0; half < 2; ++half) {
+      turns[half] =
+          read_word(reinterpret_cast<std::uint64_t const*>(early_of(plan, half).order)[at]);
+    }
+  }
+  Due const now = due(plan);
+  if (!mixes) {
+    let_the_kernel_after_start();
+    __syncthreads();  // what was read counts as the block's
+    return blockIdx.x == 0 ? keep_books(plan, planning, now.made)
+                           : draw_early<!plain>(plan, planning, now.made);
+  }
+  if (!now.made) wait_for_plan(plan, planning);
+  Drawn const drawn = early_of(plan, now.step);
+  unsigned const item =
+      label_tiles_of_step(labels, drawn.rows, maths::named(now.step), block, stride) -
+      labels.tiling.tiles;
+  bool const known = now.made && item == image;
+  mix_tiles<Column, S, plain>(
+      job, tiling, {drawn.rows, drawn.order, item, stride},
+      [&](bool first, std::int64_t at) {
+        if (!first || !known) return drawn.order[at];
+        std::uint64_t const turn = now.step % 2 == 0 ? turns[0] : turns[1];
+        return Turn{static_cast<std::int32_t>(turn), static_cast<std::int32_t>(turn >> 32)};
+      },
+      [&] {
+        let_the_kernel_after_start();
+        __syncthreads();  // all warps have read the draw
+        if (threadIdx.x == 0) count_reader(plan.header->read);
+      });
 }
 
 /// In place. A run of the order, which no cycle leaves, is walked in parts: a thread takes its
@@ -261,8 +285,8 @@ __global__ void __launch_bounds__(block_threads, 3)
   __shared__ int cycle_end[most_parts];
   int const width = static_cast<int>(tiling.width), lane = static_cast<int>(threadIdx.x) % width;
   int const part = static_cast<int>(threadIdx.x) / width;
-  for (std::int64_t item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles;
-       item < tiling.images; item += gridDim.x) {
+  for (unsigned item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles; item < tiling.images;
+       item += gridDim.x) {
     Tile const tile = tile_at(tiling, item);
     std::int64_t const index = tile.column + lane;
     bool const is_column = index < tile.end;
@@ -380,11 +404,10 @@ cudaError_t mix_columns(MixCall const& call) {
   int const block = forced_block(block_for(columns));
   std::int64_t const segments = up(job.samples, S);
   if constexpr (sizeof...(shorter) > 0) {
-    // Only where partners follow each other does a segment save reads. Few blocks would leave
-    // processors idle.
+    // Only where partners follow each other does a segment save reads.
     int const forced = detail::launch_override().segment;
-    bool const too_long = !job.permutation || job.second ||
-                          up(columns, block) * segments < 2 * std::int64_t{call.facts.processors};
+    bool const too_long =
+        !job.permutation || job.second || are_few(call.facts, columns, block, segments);
     if (forced > 0 ? forced < S : too_long) {
       return mix_columns<Column, plain, steps, shorter...>(call);
     }
@@ -397,7 +420,7 @@ cudaError_t mix_columns(MixCall const& call) {
   Shape shape = tiled(tiling, block);
   if constexpr (steps) {
     Planning const planning = planning_of(*call.plan, block);
-    shape.grid += planning.blocks;
+    shape.grid += planning.apart();
     return launch(start_of(call.facts), step_kernel<Column, S, plain>, shape,
                   Sort::bytes(planning.capacity), call.stream, job, work, tiling, *call.plan,
                   planning);
@@ -452,7 +475,7 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, PlanJob const* 
       bool const steps = early != nullptr;
       if (Dense::fits(images)) {
         if (images.boxes || images.flips) {
-          code = steps ? mix_columns<Dense, false, true, 4, 2>(call)
+          code = steps ? mix_columns<Dense, false, true, 2>(call)
                        : mix_columns<Dense, false, false, 4, 2, 1>(call);
         } else {
           code = steps ? mix_columns<Dense, true, true, 8, 2>(call)
@@ -464,8 +487,7 @@ cudaError_t mix_of(MixJob const& images, LabelJob const* labels, PlanJob const* 
         if (Pixels<Out>::fits(images)) {
           // Of the narrower ones more are put together, in more registers.
           constexpr int S = sizeof(Out) < 4 ? 2 : 4;
-          code = steps ? mix_columns<Pixels<Out>, false, true, S>(call)
-                       : mix_columns<Pixels<Out>, false, false, S, S / 2>(call);
+          code = mix_columns<Pixels<Out>, false, false, S, S / 2>(call);
           return;
         }
       }

@@ -32,7 +32,6 @@ struct Running {
     auto const thread = static_cast<std::int32_t>(threadIdx.x);
     auto const count = static_cast<std::int32_t>(blockDim.x);
     bool const last_lane = thread % warp == warp - 1;
-#pragma unroll 1  // once or twice mostly
     for (std::int32_t base = 0; base < n; base += count) {
       std::int32_t const k = base + thread;
       std::int32_t const value = in_warp(k < n ? entry(k) : Combine::neutral);
@@ -42,7 +41,6 @@ struct Running {
     __syncthreads();
     std::int32_t const runs = (n + warp - 1) / warp;
     std::int32_t before = Combine::neutral;
-#pragma unroll 1
     for (std::int32_t base = 0; thread < warp && base < runs; base += warp) {
       std::int32_t const k = base + thread;
       std::int32_t const value =
@@ -109,16 +107,13 @@ struct Sort {
     auto const bucket_of = [&](std::uint64_t key) {
       return static_cast<std::int32_t>(key >> (64 - bits));
     };
-#pragma unroll 1
     for (std::int32_t b = thread; b < all; b += count) buckets.inside[b] = 0;
     __syncthreads();
-#pragma unroll 1  // one key at a time takes a third of the registers
     for (std::int32_t k = thread; k < n; k += count) {
       atomicAdd(&buckets.inside[bucket_of(key_of(k))], 1);
     }
     __syncthreads();
     buckets.scan([&](std::int32_t b) { return buckets.inside[b]; }, all);
-#pragma unroll 1
     for (std::int32_t k = thread; k < n; k += count) {  // each bucket from its end
       std::uint64_t const key = key_of(k);
       std::int32_t const b = bucket_of(key);
@@ -127,7 +122,6 @@ struct Sort {
       samples[at] = static_cast<std::uint16_t>(k);
     }
     __syncthreads();
-#pragma unroll 1
     for (std::int32_t b = thread; b < all; b += count) {
       insert(buckets[b], b + 1 < all ? buckets[b + 1] : n);
     }

@@ -26,11 +26,6 @@
 namespace mixfuse::maths {
 
 MIXFUSE_HD inline Words philox(Words counter, std::uint32_t key0, std::uint32_t key1) {
-#ifdef __CUDA_ARCH__
-  // Else the round keys, twenty registers of them, would be kept from one call to the next, and
-  // with them what callers have in shared memory.
-  asm volatile("" : "+r"(key0), "+r"(key1)::"memory");
-#endif
 #if MIXFUSE_HAS_CURAND
   uint4 const r = curand_Philox4x32_10(
       uint4{counter.w[0], counter.w[1], counter.w[2], counter.w[3]}, uint2{key0, key1});
