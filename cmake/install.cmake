@@ -4,9 +4,9 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/mixfuse")
-set(private_headers job.hpp dtypes.hpp maths/beta.hpp maths/blend.hpp maths/box.hpp maths/error.hpp
-    maths/hd.hpp maths/load.hpp maths/pixel.hpp maths/real.hpp maths/target.hpp maths/uniform.hpp
-    maths/words.hpp)
+set(private_headers job.hpp dtypes.hpp maths/beta.hpp maths/blend.hpp maths/box.hpp
+    maths/divisor.hpp maths/error.hpp maths/hd.hpp maths/load.hpp maths/pixel.hpp maths/real.hpp
+    maths/target.hpp maths/uniform.hpp maths/words.hpp)
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/mixfuse" DESTINATION include
   COMPONENT Development)
