@@ -44,10 +44,20 @@ struct Weights {
   float outside, inside;
   std::uint32_t mask;  // a bit a position: inside the row's box
 
-  __device__ bool are(float weight) const {
-    return (mask == all || outside == weight) && (mask == 0 || inside == weight);
-  }
+  __device__ bool differ() const { return mask != 0 && mask != all; }
+  /// The only one; where they differ, one that takes both sides.
+  __device__ float only() const { return mask == 0 ? outside : mask == all ? inside : 0.5f; }
 };
+
+/// Does `with` the only weight, which is most often so, or with all of them.
+template <int count, class With>
+__device__ void decide(Weights<count> const& weights, With const& with) {
+  weights.differ() ? with(weights) : with(weights.only());
+}
+template <class With>
+__device__ void decide(float weight, With const& with) {
+  with(weight);
+}
 
 /// Makes output elements of own and partner ones. Position i is element i * stride + first of what
 /// was read. A u8 is never mapped, nor is what is mixed in place.
@@ -111,7 +121,7 @@ struct Mixing {
 #pragma unroll
       for (int i = 0; i < count; ++i) x[i] = maths::mapped(x[i], map);
     }
-    return rounded<Out, count>(x, [](Real y) { return maths::narrow_to_one_nan<Out>(y); });
+    return rounded<In, Out, count>(x, [](Real y) { return maths::narrow_to_one_nan<Out>(y); });
   }
 
   template <int stride, int first, class Raw>
@@ -129,7 +139,7 @@ struct Mixing {
 #pragma unroll
     for (int i = 0; i < count; ++i) x[i] = raw.wide(i * stride + first);
     if (mapped || std::is_same_v<In, Out> || sizeof(In) == 1) return with_map(x);
-    return rounded<Out, count>(x, [](Real y) { return maths::narrow<Out>(y); });
+    return rounded<In, Out, count>(x, [](Real y) { return maths::narrow<Out>(y); });
   }
 };
 
@@ -160,6 +170,14 @@ struct Spot {
     for (int axis = 0; axis < 3; ++axis) {
       at[axis] = static_cast<std::int32_t>(place.at[Walk::d + axis]);
     }
+  }
+
+  /// Of a pixel of an image.
+  __device__ Spot(Walk const& walk, std::int64_t pixel) {
+    maths::Divisor const& line = walk.by[Walk::line];
+    std::uint32_t const y = line.quotient(static_cast<std::uint32_t>(pixel));
+    at[1] = static_cast<std::int32_t>(y);
+    at[2] = static_cast<std::int32_t>(static_cast<std::uint32_t>(pixel) - y * line.by);
   }
 
   __device__ bool is_in(Entry const& entry) const {
@@ -264,7 +282,9 @@ struct Vector {
   template <class Weight>
   __device__ void store(MixJob const& job, Entry const& entry, Weight const& weight, Raw const& own,
                         Raw const& partner) const {
-    mixing(weight, own, partner).store(out_of<Out>(job, entry) + element);
+    decide(weight, [&](auto const& decided) {
+      mixing(decided, own, partner).store(out_of<Out>(job, entry) + element);
+    });
   }
 };
 
@@ -301,8 +321,9 @@ struct Pixels {
                                        is_aligned(nullptr, walk.out[channel], sizeof(Out), 16)
                                  : is_pixels(walk.out) && line % count == 0;
     return walk.extent[channel] == channels && walk.elements == lines * line * channels &&
-           line * lines % count == 0 && is_pixels(walk.own) && is_pixels(walk.partners) &&
-           out_fits && is_aligned(job.own, job.own_pitch, 1, Raw::alignment) &&
+           walk.by[Walk::line].by != 0 && line * lines % count == 0 && is_pixels(walk.own) &&
+           is_pixels(walk.partners) && out_fits &&
+           is_aligned(job.own, job.own_pitch, 1, Raw::alignment) &&
            is_aligned(job.partners, job.partners_pitch, 1, Raw::alignment) &&
            is_aligned(job.out, job.out_pitch, sizeof(Out), 16) && (!job.flips || line % count == 0);
   }
@@ -311,7 +332,7 @@ struct Pixels {
       : pixel{column * count}, image{pixel}, mixing(job.affine) {
     if (!job.boxes && !job.flips) return;
     Walk const& walk = job.walk;
-    spot = Spot(maths::place_of(walk, to_planes(walk) ? pixel : pixel * channels));
+    spot = Spot(walk, pixel);
     in_line = walk.extent[Walk::line] % count == 0;
     if (job.flips) image += walk.extent[Walk::line] - count - 2 * std::int64_t{spot.at[2]};
   }
@@ -337,11 +358,7 @@ struct Pixels {
 
   __device__ void store(MixJob const& job, Entry const& entry, Weights<count> const& weights,
                         Raw const& own, Raw const& partner) const {
-    if (weights.mask == 0 || weights.mask == weights.all) {  // most often: decided once for all
-      write(job, entry, weights.mask == 0 ? weights.outside : weights.inside, own, partner);
-    } else {
-      write(job, entry, weights, own, partner);
-    }
+    decide(weights, [&](auto const& weight) { write(job, entry, weight, own, partner); });
   }
 
  private:

@@ -70,7 +70,7 @@ __device__ void write_one_hots(LabelJob const& job, Row const& row, std::int64_t
     std::int64_t const column = std::int64_t{access} * width - before;
     bool const whole = column >= 0 && column + width <= job.classes;
     if (whole && access != own && access != partner) {
-      // Not a Packed's store(), of which nvcc makes four stores in this function.
+      // Not a Packed's store(), which takes registers that small kernels do not have.
       __stcg(reinterpret_cast<uint4*>(to + column), uint4{word, word, word, word});
     } else if (column < job.classes) {
       maths::OneHots const again = maths::one_hots(job, row, sample);  // few registers for the rest

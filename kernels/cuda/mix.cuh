@@ -46,39 +46,38 @@ __device__ inline void weigh(Entry& entry, MixJob const& job, Row const* rows, T
 }
 
 /// A column of S consecutive samples of the order. Each is read once: as own, and as the partner of
-/// the one before it. All loads that can be known are in flight before the first is used.
+/// the one before it. All loads that can be known are in flight before the first is used. Where a
+/// segment is shorter it ends with the last sample again and again.
 template <class Column, int S>
-__device__ void mix_segment(MixJob const& job, Column const& column, Entry const* entries,
-                            int count) {
+__device__ void mix_segment(MixJob const& job, Column const& column, Entry const* entries) {
   typename Column::Raw raw[S + 1u];
   std::uint32_t mask[S] = {};
-#pragma unroll
-  for (int k = 0; k < S; ++k) {
-    if (k >= count) break;
-    if (job.boxes) mask[k] = column.inside(job, entries[k]);
-  }
-  // Where a weight is 1 or 0 the other side is not even read, unless it is a partner anyway.
+  float weight[S];
   auto const weights = [&](int k) {
     return Weights<Column::count>{entries[k].outside, entries[k].inside, mask[k]};
   };
-  auto const needs_own = [&](int k) { return !weights(k).are(0.0f); };
-  auto const needs_partner = [&](int k) { return !weights(k).are(1.0f); };
-  // First, since the next segment's first load is of the same sample: it comes once from memory.
-  if (count == S && needs_partner(S - 1)) raw[S] = column.load_partner(job, entries[S - 1]);
 #pragma unroll
   for (int k = 0; k < S; ++k) {
-    if (k >= count) break;
-    if (needs_own(k) || (k > 0 && entries[k - 1].follows && needs_partner(k - 1))) {
+    if (job.boxes) mask[k] = column.inside(job, entries[k]);
+    weight[k] = weights(k).only();
+  }
+  // Where a weight is 1 or 0 the other side is not even read, unless it is a partner anyway.
+  auto const needs_own = [&](int k) { return weight[k] != 0.0f; };
+  auto const needs_partner = [&](int k) { return weight[k] != 1.0f; };
+  // First, since the next segment's first load is of the same sample: it comes once from memory.
+  if (needs_partner(S - 1)) raw[S] = column.load_partner(job, entries[S - 1]);
+#pragma unroll
+  for (int k = 0; k < S; ++k) {
+    if (needs_own(k) || (k > 0 && needs_partner(k - 1) && entries[k - 1].follows)) {
       raw[k] = column.load_own(job, entries[k]);
     }
   }
 #pragma unroll
   for (int k = 0; k < S; ++k) {
-    if (k >= count) break;
     Entry const& entry = entries[k];
     auto partner = raw[k + 1];
-    // The end of a cycle, a plan that is no permutation, or the end of the batch.
-    if (k + 1 < S && (!entry.follows || k + 1 == count) && needs_partner(k)) {
+    // The end of a cycle, or a plan that is no permutation.
+    if (k + 1 < S && needs_partner(k) && !entry.follows) {
       partner = column.load_partner(job, entry);
     }
     column.store(job, entry, weights(k), column.turned(raw[k], entry.flip),
@@ -157,16 +156,17 @@ struct Share {
   unsigned item, stride;
 };
 
-/// A block works on (panel, segment of the order, columns of the panel). Each warp reads its rows
-/// by itself: none waits for another before its images are on their way. Then it says
-/// `on_the_way()`, once: where the next kernel may start, whose blocks would else be in the way of
-/// a small one's. A place in the order is asked of `turn_at`.
+/// A block works on (panel, segment of the order, columns of the panel). Each warp reads plain rows
+/// by itself: none waits for another before its images are on their way. Others take so many
+/// instructions that one warp reads them for all. Then a block says `on_the_way()`, once: where the
+/// next kernel may start, whose blocks would else be in the way of a small one's. A place in the
+/// order is asked of `turn_at`.
 template <class Column, int S, bool plain, class TurnAt, class OnTheWay>
 __device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& share,
                           TurnAt const& turn_at, OnTheWay const& on_the_way) {
-  __shared__ Entry of_warps[block_threads / warp][S];
-  Entry* const entries = of_warps[threadIdx.x / warp];
-  unsigned const lane = threadIdx.x % warp;
+  __shared__ Entry of_warps[plain ? block_threads / warp : 1][S];
+  unsigned const lane = plain ? threadIdx.x % warp : threadIdx.x;
+  Entry* const entries = of_warps[plain ? threadIdx.x / warp : 0];
   unsigned item = share.item;
   if (item >= tiling.images) return on_the_way();
   for (bool first = true;; first = false) {
@@ -184,16 +184,17 @@ __device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& 
         weigh(entries[lane], job, share.rows, turn);
       }
     }
-    __syncwarp();
     if constexpr (plain) {
+      __syncwarp();
       mix_plain_segment<Column, S>(job, Column(job, works ? index : 0), works, entries, count, [&] {
         if (reads) entries[lane].outside = weight;
         __syncwarp();
         if (first) on_the_way();
       });
     } else {
+      __syncthreads();
       if (first) on_the_way();
-      if (works) mix_segment<Column, S>(job, Column(job, index), entries, count);
+      if (works) mix_segment<Column, S>(job, Column(job, index), entries);
     }
     item += share.stride;
     if (item >= tiling.images) return;
@@ -205,11 +206,15 @@ template <class Column, int S, bool plain>
 __global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
+  if constexpr (!plain) let_the_kernel_after_start();
   wait_for_the_kernel_before();
   unsigned const item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles;
   mix_tiles<Column, S, plain>(
       job, tiling, {job.rows, job.order, item, gridDim.x},
-      [&](bool, std::int64_t at) { return job.order[at]; }, [] { let_the_kernel_after_start(); });
+      [&](bool, std::int64_t at) { return job.order[at]; },
+      [] {
+        if constexpr (plain) let_the_kernel_after_start();
+      });
 }
 
 /// The same of a kernel that also draws, which takes 64 registers, or some 100 with boxes; of
@@ -346,15 +351,17 @@ __global__ void __launch_bounds__(block_threads, 3)
         float const outside = entries[k].outside, inside = plain ? outside : entries[k].inside;
         return Weights<Column::count>{outside, inside, mask[k]};
       };
-      auto const stays = [&](int k) { return weights(k).are(1.0f) && (plain || !entries[k].flip); };
+      auto const stays = [&](int k) {
+        return weights(k).only() == 1.0f && (plain || !entries[k].flip);
+      };
 #pragma unroll
       for (int k = 0; k <= ahead; ++k) {
         if (k >= known) break;
         if (!plain && job.boxes) mask[k] = column.inside(job, entries[k]);
         if (k == 0 && done != 0) continue;  // it was the last chunk's last
         // Needed as own, as the partner of the one before, or as that of its cycle's last.
-        bool const as_own = plain || (!stays(k) && !weights(k).are(0.0f));
-        bool const as_partner = k == 0 || entries[k - 1].ends || !weights(k - 1).are(1.0f);
+        bool const as_own = plain || (!stays(k) && weights(k).only() != 0.0f);
+        bool const as_partner = k == 0 || entries[k - 1].ends || weights(k - 1).only() != 1.0f;
         if (at + k == to) {
           raw[k] = behind;
         } else if (as_own || as_partner) {

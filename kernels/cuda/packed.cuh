@@ -39,17 +39,22 @@ struct Packed {
     }
   }
 
+  // By instructions: of assignments nvcc makes a store of each word where it sees several.
   __device__ void store(void* to) const {
     static_assert(size % 4 == 0);
+    std::size_t const address = __cvta_generic_to_global(to);
 #pragma unroll
-    for (int i = 0; i < size / alignment; ++i) {
-      Wide& wide = static_cast<Wide*>(to)[i];
+    for (unsigned i = 0; i < words; i += alignment / 4) {
       if constexpr (alignment == 16) {
-        wide = {word[4 * i], word[4 * i + 1], word[4 * i + 2], word[4 * i + 3]};
+        asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(address + 4 * i),
+                     "r"(word[i]), "r"(word[i + 1]), "r"(word[i + 2]), "r"(word[i + 3])
+                     : "memory");
       } else if constexpr (alignment == 8) {
-        wide = {word[2 * i], word[2 * i + 1]};
+        asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(address + 4 * i), "r"(word[i]),
+                     "r"(word[i + 1])
+                     : "memory");
       } else {
-        wide = word[i];
+        asm volatile("st.global.u32 [%0], %1;" ::"l"(address + 4 * i), "r"(word[i]) : "memory");
       }
     }
   }
@@ -184,13 +189,14 @@ __device__ std::uint32_t rounded_pair(float low, float high) {
 #endif
 }
 
-/// Each rounded once: by of_nan(x) if there is a NaN, else, to the same bits, by instructions that
-/// take two. Bytes are made of what lies between 0 and 255.
-template <class Out, int count, class Real, class OfNan>
-__device__ Packed<Out, count> rounded(Real const* x, OfNan const& of_nan) {
+/// Each rounded once: by of_nan(x) if there is a NaN, which there may be of `In`, else, to the same
+/// bits, by instructions that take two. Bytes are made of what lies between 0 and 255.
+template <class In, class Out, int count, class OfNan>
+__device__ Packed<Out, count> rounded(maths::Real<In> const* x, OfNan const& of_nan) {
+  using Real = maths::Real<In>;
   Packed<Out, count> out;
   bool has_nan = false;
-  if constexpr (sizeof(Out) > 1) {
+  if constexpr (sizeof(In) > 1) {  // of bytes none: maps are finite
 #pragma unroll
     for (int i = 0; i < count; i += 2) {
       Real const& next = x[i + 1 < count ? i + 1 : i];

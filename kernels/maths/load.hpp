@@ -20,10 +20,6 @@ MIXFUSE_HD inline Place place_of(Walk const& walk, std::int64_t element) {
   if (walk.by[Walk::line].by != 0) {
     auto rest = static_cast<std::uint32_t>(element);
     for (int axis = Walk::axes - 1; axis >= 0; --axis) {
-      if (walk.extent[axis] == 1) {  // most axes are absent
-        place.at[axis] = 0;
-        continue;
-      }
       std::uint32_t const quotient = walk.by[axis].quotient(rest);
       place.at[axis] = rest - quotient * walk.by[axis].by;
       rest = quotient;

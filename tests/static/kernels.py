@@ -8,8 +8,8 @@ A cubin holds what `ptxas -v` would print and, with -lineinfo, the PTX that it w
 With the version of nvcc that made the table nothing may get worse. With others, which allocate
 registers differently, only what holds of all of them: our kernels have no stack frame, so no spills;
 no approximate and no flushing instruction, no barrier that only some threads may reach; 16-byte
-accesses wherever the table has some. What PTX cannot tell, barriers behind a divergent branch, the
-tests find under the emulator.
+accesses wherever the table has some, and none of images that were split into words. What PTX cannot
+tell, barriers behind a divergent branch, the tests find under the emulator.
 """
 import re
 import struct
@@ -37,6 +37,9 @@ EM_CUDA, EIATTR_FRAME_SIZE, EIATTR_MIN_STACK_SIZE, EIATTR_REGCOUNT = 190, 0x11, 
 RESERVED = 1024  # of each block's shared memory, by the driver; cubins count it from sm_90 on
 
 FORBIDDEN = re.compile(r"\.ftz\b|\.approx\b|\bdiv\.full\b|^\s*@!?[%\w]+\s+bar(rier)?\.")
+# The last of the four words of a 16-byte store, where the compiler splits one.
+SPLIT = re.compile(r"\bst\.(?:global\.)?[a-z]32\s+\[%\w+\+12\]")
+OF_IMAGES = re.compile(r"\d(?:mix_kernel|mix_in_place_kernel)I")  # as it is mangled
 # Of global memory, also where the compiler does not know that it is: functions that kernels call.
 ACCESS = re.compile(r"\b(ld|st)\.(?!shared|local|param|const)(?:[\w:]+\.)*v(\d)\.[a-z]+(\d+)\b")
 
@@ -132,11 +135,11 @@ def measure(paths: list[str]) -> tuple[Table, list[tuple[str, str, str]]]:
                 of(name)[SHARED] = size
             name = ""
             for line in ptx.splitlines():
-                begin = re.search(r"\.(?:entry|func) (?:\([^)]*\) )?(\w+)", line)
+                begin = re.search(r"\.(?:entry|func)\s+(?:\([^)]*\)\s*)?(\w+)", line)
                 if begin:
                     name = begin.group(1)
                     of(name)
-                if FORBIDDEN.search(line):
+                if FORBIDDEN.search(line) or (OF_IMAGES.search(name) and SPLIT.search(line)):
                     forbidden.append((architecture, name, line.strip()))
                 access = ACCESS.search(line)
                 if access and int(access.group(2)) * int(access.group(3)) >= 128:
