@@ -26,8 +26,8 @@ __device__ inline void place(Entry& entry, MixJob const& job, Turn turn) {
 }
 
 /// A row's only weight, where there are no boxes.
-__device__ inline float weight_of(MixJob const& job, Row const* rows, Turn turn) {
-  return maths::effective(rows[turn.sample()], turn.sample(), job.second).outside;
+__device__ inline float weight_of(MixJob const& job, Row const& row, Turn turn) {
+  return maths::effective(row, turn.sample(), job.second).outside;
 }
 
 /// What the row says.
@@ -174,12 +174,13 @@ __device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& 
     int const count = static_cast<int>(min(std::int64_t{S}, job.samples - tile.segment * S));
     std::int64_t const index = tile.column + threadIdx.x;
     bool const works = index < tile.end, reads = lane < unsigned{S};
-    float weight = 0.0f;
+    Turn turn{};
+    Row row{};
     if (reads) {
-      Turn const turn = turn_at(first, place_in_order(job, tile, S));
+      turn = turn_at(first, place_in_order(job, tile, S));
       place(entries[lane], job, turn);
       if constexpr (plain) {
-        weight = weight_of(job, share.rows, turn);
+        row = share.rows[turn.sample()];
       } else {
         weigh(entries[lane], job, share.rows, turn);
       }
@@ -187,7 +188,7 @@ __device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& 
     if constexpr (plain) {
       __syncwarp();
       mix_plain_segment<Column, S>(job, Column(job, works ? index : 0), works, entries, count, [&] {
-        if (reads) entries[lane].outside = weight;
+        if (reads) entries[lane].outside = weight_of(job, row, turn);
         __syncwarp();
         if (first) on_the_way();
       });
@@ -332,7 +333,7 @@ __global__ void __launch_bounds__(block_threads, 3)
         Turn const turn = job.order[at];
         place(entries[k], job, turn);
         if constexpr (plain) {
-          entries[k].outside = weight_of(job, job.rows, turn);
+          entries[k].outside = weight_of(job, job.rows[turn.sample()], turn);
         } else {
           weigh(entries[k], job, job.rows, turn);
         }
