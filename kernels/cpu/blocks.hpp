@@ -82,21 +82,52 @@ MIXFUSE_AVX2 void narrow_32(maths::F16* to, __m256 const (&x)[4]) {
   }
 }
 
-/// Rounded to the upper half of the bits.
-MIXFUSE_AVX2 __m256i upper_halves(__m256 x) {
+/// Bits whose upper half is the rounded one.
+MIXFUSE_AVX2 __m256i rounded_8(__m256 x) {
   __m256i const bits = _mm256_castps_si256(x);
   __m256i const odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-  __m256i const sum = _mm256_add_epi32(bits, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), odd));
-  return _mm256_srli_epi32(sum, 16);
+  return _mm256_add_epi32(bits, _mm256_add_epi32(_mm256_set1_epi32(0x7fff), odd));
 }
 
 template <bool past>
 MIXFUSE_AVX2 void narrow_32(maths::Bf16* to, __m256 const (&x)[4]) {
   for (int k = 0; k < 4; k += 2) {
-    __m256i const both = _mm256_packus_epi32(upper_halves(x[k]), upper_halves(x[k + 1]));
+    __m256i const both = _mm256_packus_epi32(_mm256_srli_epi32(rounded_8(x[k]), 16),
+                                             _mm256_srli_epi32(rounded_8(x[k + 1]), 16));
     put<past>(to + 8 * k, _mm256_permute4x64_epi64(both, 0xd8));
   }
 }
+
+/// A block's elements as they lie.
+struct InOrder {
+  template <class In>
+  MIXFUSE_AVX2 static void widen(__m256 (&x)[4], In const* from) {
+    for (int k = 0; k < 4; ++k) x[k] = widen_8(from + 8 * k);
+  }
+  template <bool past, class Out>
+  MIXFUSE_AVX2 static void narrow(Out* to, __m256 const (&x)[4]) {
+    narrow_32<past>(to, x);
+  }
+};
+
+/// Of 16 bf16 those at even places, then those at odd ones: half the instructions.
+struct EvenAndOdd {
+  MIXFUSE_AVX2 static void widen(__m256 (&x)[4], maths::Bf16 const* from) {
+    for (int k = 0; k < 4; k += 2) {
+      __m256i const both = _mm256_loadu_si256(reinterpret_cast<__m256i const*>(from + 8 * k));
+      __m256i const odd = _mm256_and_si256(both, _mm256_set1_epi32(~0xffff));
+      x[k] = _mm256_castsi256_ps(_mm256_slli_epi32(both, 16));
+      x[k + 1] = _mm256_castsi256_ps(odd);
+    }
+  }
+  template <bool past>
+  MIXFUSE_AVX2 static void narrow(maths::Bf16* to, __m256 const (&x)[4]) {
+    for (int k = 0; k < 4; k += 2) {
+      __m256i const even = _mm256_srli_epi32(rounded_8(x[k]), 16);
+      put<past>(to + 8 * k, _mm256_blend_epi16(even, rounded_8(x[k + 1]), 0xaa));
+    }
+  }
+};
 
 MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t) { return x; }
 MIXFUSE_AVX2 __m256 mapped_8(__m256 x, std::int64_t, OneMap<float> at) {
@@ -112,6 +143,9 @@ template <bool past, class Out, class In, class... At>
 [[gnu::target("avx2,fma,f16c")]] std::int64_t combine_blocks(Out* out, In const* own,
                                                              In const* partner, std::int64_t count,
                                                              float weight, At... at) {
+  constexpr bool any_order = std::is_same_v<In, maths::Bf16> && std::is_same_v<Out, In> &&
+                             !(std::is_same_v<At, MapTable<float>> || ...);
+  using Order = std::conditional_t<any_order, EvenAndOdd, InOrder>;
   bool const alone = weight == 1.0f || weight == 0.0f;
   if (weight == 0.0f) own = partner;
   __m256 const w = _mm256_set1_ps(weight), nan = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000));
@@ -121,20 +155,23 @@ template <bool past, class Out, class In, class... At>
     for (std::int64_t at = 0; at < 32 * std::int64_t{sizeof(In)}; at += 64) {
       _mm_prefetch(reinterpret_cast<char const*>(partner + done) + fetch_ahead + at, _MM_HINT_T0);
     }
-    __m256 x[4];
-    for (int k = 0; k < 4; ++k) {
-      std::int64_t const i = done + 8 * k;
-      x[k] = widen_8(own + i);
-      if (!alone) {
-        __m256 const y = widen_8(partner + i);
-        x[k] = _mm256_fmadd_ps(w, x[k], _mm256_fnmadd_ps(w, y, y));
-      }
-      x[k] = mapped_8(x[k], i, at...);
-      if (!std::is_integral_v<In>) {  // of integers never a NaN
-        x[k] = _mm256_blendv_ps(x[k], nan, _mm256_cmp_ps(x[k], x[k], _CMP_UNORD_Q));
+    __m256 x[4], y[4];
+    Order::widen(x, own + done);
+    if (!alone) {
+      Order::widen(y, partner + done);
+      for (int k = 0; k < 4; ++k) {
+        x[k] = _mm256_fmadd_ps(w, x[k], _mm256_fnmadd_ps(w, y[k], y[k]));
       }
     }
-    narrow_32<past>(out + done, x);
+    for (int k = 0; k < 4; ++k) x[k] = mapped_8(x[k], done + 8 * k, at...);
+    if (!std::is_integral_v<In>) {  // of integers never a NaN
+      __m256 const any = _mm256_or_ps(_mm256_cmp_ps(x[0], x[1], _CMP_UNORD_Q),
+                                      _mm256_cmp_ps(x[2], x[3], _CMP_UNORD_Q));
+      if (_mm256_movemask_ps(any) != 0) {
+        for (__m256& v : x) v = _mm256_blendv_ps(v, nan, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+      }
+    }
+    Order::template narrow<past>(out + done, x);
   }
   return done;
 }
