@@ -143,6 +143,7 @@ template <bool past, class Out, class In, class... At>
 [[gnu::target("avx2,fma,f16c")]] std::int64_t combine_blocks(Out* out, In const* own,
                                                              In const* partner, std::int64_t count,
                                                              float weight, At... at) {
+  // A table has its maps by place.
   constexpr bool any_order = std::is_same_v<In, maths::Bf16> && std::is_same_v<Out, In> &&
                              !(std::is_same_v<At, MapTable<float>> || ...);
   using Order = std::conditional_t<any_order, EvenAndOdd, InOrder>;

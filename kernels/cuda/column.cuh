@@ -13,7 +13,7 @@
 /// and written there; the kernels walk the samples and know nothing of layouts.
 namespace mixfuse::cuda {
 
-/// A position of the order, as all threads of a warp read it.
+/// A position of the order, as all threads of a warp or of a block read it.
 struct Entry {
   std::int64_t own, partner, out;  // where samples begin, in elements
   float outside, inside;
@@ -44,15 +44,16 @@ struct Weights {
   float outside, inside;
   std::uint32_t mask;  // a bit a position: inside the row's box
 
-  __device__ bool differ() const { return mask != 0 && mask != all; }
-  /// The only one; where they differ, one that takes both sides.
+  /// By a box's edge.
+  __device__ bool are_divided() const { return mask != 0 && mask != all; }
+  /// The only one; where they are divided, one that takes both sides.
   __device__ float only() const { return mask == 0 ? outside : mask == all ? inside : 0.5f; }
 };
 
-/// Does `with` the only weight, which is most often so, or with all of them.
+/// Does `with` the only weight, most often, or with divided ones.
 template <int count, class With>
 __device__ void decide(Weights<count> const& weights, With const& with) {
-  weights.differ() ? with(weights) : with(weights.only());
+  weights.are_divided() ? with(weights) : with(weights.only());
 }
 template <class With>
 __device__ void decide(float weight, With const& with) {

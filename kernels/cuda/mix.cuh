@@ -158,15 +158,14 @@ struct Share {
 
 /// A block works on (panel, segment of the order, columns of the panel). Each warp reads plain rows
 /// by itself: none waits for another before its images are on their way. Others take so many
-/// instructions that one warp reads them for all. Then a block says `on_the_way()`, once: where the
-/// next kernel may start, whose blocks would else be in the way of a small one's. A place in the
-/// order is asked of `turn_at`.
+/// instructions that one warp reads them for all. Then a block says `on_the_way()`, once. A place
+/// in the order is asked of `turn_at`.
 template <class Column, int S, bool plain, class TurnAt, class OnTheWay>
 __device__ void mix_tiles(MixJob const& job, Tiling const& tiling, Share const& share,
                           TurnAt const& turn_at, OnTheWay const& on_the_way) {
-  __shared__ Entry of_warps[plain ? block_threads / warp : 1][S];
+  __shared__ Entry of_readers[plain ? block_threads / warp : 1][S];
   unsigned const lane = plain ? threadIdx.x % warp : threadIdx.x;
-  Entry* const entries = of_warps[plain ? threadIdx.x / warp : 0];
+  Entry* const entries = of_readers[plain ? threadIdx.x / warp : 0];
   unsigned item = share.item;
   if (item >= tiling.images) return on_the_way();
   for (bool first = true;; first = false) {
@@ -207,6 +206,8 @@ template <class Column, int S, bool plain>
 __global__ void __launch_bounds__(block_threads, (least_blocks<Column, S + 1, plain>()))
     mix_kernel(__grid_constant__ MixJob const job, __grid_constant__ LabelWork const labels,
                Tiling const tiling) {
+  // A small plain mix lets the next start when its images are on their way, since the next's blocks
+  // would be in the way of its own. Others were faster like this.
   if constexpr (!plain) let_the_kernel_after_start();
   wait_for_the_kernel_before();
   unsigned const item = label_tiles(labels, blockIdx.x) - labels.tiling.tiles;
@@ -242,7 +243,7 @@ __global__ void __launch_bounds__(block_threads, (least_step_blocks<Column, plai
   unsigned const image = block - labels.tiling.tiles;
   // Both halves' order comes beside what tells which of them is the step's.
   std::uint64_t turns[2] = {};
-  if (mixes && image < tiling.images && threadIdx.x % warp < unsigned{S}) {
+  if (mixes && image < tiling.images && (plain ? threadIdx.x % warp : threadIdx.x) < unsigned{S}) {
     std::int64_t const at = place_in_order(job, tile_at(tiling, image), S);
 #pragma unroll
     for (std::uint64_t half = 0; half < 2; ++half) {

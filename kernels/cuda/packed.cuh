@@ -39,7 +39,8 @@ struct Packed {
     }
   }
 
-  // By instructions: of assignments nvcc makes a store of each word where it sees several.
+  /// To global memory. By instructions: of assignments nvcc makes a store of each word where it
+  /// sees several.
   __device__ void store(void* to) const {
     static_assert(size % 4 == 0);
     std::size_t const address = __cvta_generic_to_global(to);

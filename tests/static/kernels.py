@@ -39,7 +39,8 @@ RESERVED = 1024  # of each block's shared memory, by the driver; cubins count it
 FORBIDDEN = re.compile(r"\.ftz\b|\.approx\b|\bdiv\.full\b|^\s*@!?[%\w]+\s+bar(rier)?\.")
 # The last of the four words of a 16-byte store, where the compiler splits one.
 SPLIT = re.compile(r"\bst\.(?:global\.)?[a-z]32\s+\[%\w+\+12\]")
-OF_IMAGES = re.compile(r"\d(?:mix_kernel|mix_in_place_kernel)I")  # as it is mangled
+# As they are mangled. Step kernels mix by the same code, and write rows by words.
+OF_IMAGES = re.compile(r"\d(?:mix_kernel|mix_in_place_kernel)I")
 # Of global memory, also where the compiler does not know that it is: functions that kernels call.
 ACCESS = re.compile(r"\b(ld|st)\.(?!shared|local|param|const)(?:[\w:]+\.)*v(\d)\.[a-z]+(\d+)\b")
 
