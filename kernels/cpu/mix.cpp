@@ -53,14 +53,20 @@ template <class R>
 #endif
 }
 
-/// Writes past the caches, all but what shares its line with others.
-void stream(std::byte* to, std::byte const* from, std::int64_t size) {
+/// A copy that is fetched ahead, and may go past the caches, all but what shares its line with
+/// others.
+template <bool past>
+void copy(std::byte* to, std::byte const* from, std::int64_t size) {
   auto const into = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(to) % line_size);
-  std::int64_t done = std::min(size, (line_size - into) % line_size);
+  std::int64_t done = past ? std::min(size, (line_size - into) % line_size) : 0;
   std::memcpy(to, from, static_cast<std::size_t>(done));
   for (; done + line_size <= size; done += line_size) {
     __builtin_prefetch(from + done + fetch_ahead);
-    stream_line(to + done, from + done);
+    if constexpr (past) {
+      stream_line(to + done, from + done);
+    } else {
+      std::memcpy(to + done, from + done, line_size);
+    }
   }
   std::memcpy(to + done, from + done, static_cast<std::size_t>(size - done));
 }
@@ -126,10 +132,10 @@ struct CombineBlocks {
     bool const plain_copy = (weight == 1.0f || weight == 0.0f) && sizeof...(at) == 0 &&
                             (std::is_same_v<In, Out> || !std::is_integral_v<In>);
     if (plain_copy) {
-      if constexpr (past && std::is_same_v<In, Out>) {
-        return stream(reinterpret_cast<std::byte*>(out),
-                      reinterpret_cast<std::byte const*>(weight == 1.0f ? own : partner),
-                      count * std::int64_t{sizeof(Out)});
+      if constexpr (std::is_same_v<In, Out>) {
+        return copy<past>(reinterpret_cast<std::byte*>(out),
+                          reinterpret_cast<std::byte const*>(weight == 1.0f ? own : partner),
+                          count * std::int64_t{sizeof(Out)});
       }
       using Plain = std::conditional_t<past, CombinePast, Combine>;
       return Plain::run(out, own, partner, count, weight, at...);
@@ -646,8 +652,8 @@ class Mixer {
     for (std::int64_t row = 0; row < calls; ++row, from += each * grains) {
       Out* const to = out.at + plane * out.plane + row * out.row;
       if (lines && course_.past_caches) {
-        stream(reinterpret_cast<std::byte*>(to), reinterpret_cast<std::byte const*>(from),
-               each * grains * static_cast<std::int64_t>(sizeof(Out)));
+        copy<true>(reinterpret_cast<std::byte*>(to), reinterpret_cast<std::byte const*>(from),
+                   each * grains * static_cast<std::int64_t>(sizeof(Out)));
       } else {
         arrange(course_.isa, to, Steps{out.line, out.grain}, from, Steps{grains, 1}, each, grains,
                 1);
