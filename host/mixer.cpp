@@ -35,16 +35,15 @@ class Trial {
   bool queued_ = false;
 };
 
-bool is_one_launch(PlanCall const& plan, StepCall const& step, Plan::State const& state) {
-  return state.device.kind == Device::Kind::cuda && step.where == Where::out_of_place &&
-         cuda::step_is_one(plan.job, step.images);
-}
-
-void run_at_once(PlanCall const& plan, StepCall const& step, Plan::State const& state,
+/// Whether it was queued: the plan and the mix by it as one launch, where that can be.
+bool run_at_once(PlanCall const& plan, StepCall const& step, Plan::State const& state,
                  Queue queue) {
+  if (state.device.kind != Device::Kind::cuda || step.where != Where::out_of_place) return false;
   cuda::DeviceGuard const guard(state.device.id);
+  if (!cuda::step_is_one(plan.job, step.images)) return false;
   LabelJob const* const labels = step.labels ? &*step.labels : nullptr;
   cuda::check(cuda::step(plan.job, step.images, labels, queue.stream()), "step");
+  return true;
 }
 
 }  // namespace
@@ -79,8 +78,8 @@ void Mixer::step(Extents const& batch, Check const& check, Queue queue) {
   PlanCall const plan = call_of(state, spec_, batch, live());
   Trial trial(state, plan);
   StepCall const step = check(state);
-  bool const at_once = is_one_launch(plan, step, state);
-  at_once ? run_at_once(plan, step, state, queue) : run(state, plan, queue);
+  bool const at_once = run_at_once(plan, step, state, queue);
+  if (!at_once) run(state, plan, queue);
   trial.queued();
   if (!at_once) run(step, state, queue);
 }

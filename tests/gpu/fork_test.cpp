@@ -41,6 +41,8 @@ TEST_F(Fork, InTheChildEachCallIsRefusedBeforeCudaIsAsked) {
   std::optional<Plan> plan(std::in_place, 4, test_device(), queue);
   plan_into(*plan, rows.data(), extents, {}, queue);
 
+  std::optional<Mixer> mixer(std::in_place, mixup_spec(), Draw{}, 4, test_device(), queue);
+
   Mixed const mixed{out.view(), targets.view()};
   Originals const originals{in.view(), classes.view()};
   ErrorWord word;
@@ -57,6 +59,8 @@ TEST_F(Fork, InTheChildEachCallIsRefusedBeforeCudaIsAsked) {
       [&] { label_into(targets.view(), classes.view(), {}, *plan, queue); },
       [&] { step_into(mixed, originals, *plan, queue); },
       [&] { step_in_place(mixed, classes.view(), {}, *plan, queue); },
+      [&] { (*mixer)(mixed, originals, queue); },
+      [&] { mixer->set_draw({}, queue); },
       [&] {  // looks at the address first
         set_checked(true);
         mix_into(out.view(), in.view(), *plan, queue);
@@ -68,6 +72,7 @@ TEST_F(Fork, InTheChildEachCallIsRefusedBeforeCudaIsAsked) {
       if (!is_refused(each[i])) return 1 + static_cast<int>(i);
     }
     plan.reset();  // its memory is the parent's
+    mixer.reset();
     for (char const* const what : {"ops", "malloc", "free", "sync"}) {
       if (calls::count(what).value_or(0) != 0) return 50;
     }
