@@ -98,5 +98,36 @@ TEST_P(Dram, IsReadOnceAndWrittenOnceForAnyPermutation) {
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Dram, testing::ValuesIn(works), testing::PrintToStringParamName());
 
+class InPlaceDram : public OnDevice {};
+
+/// Signals in place, in batches: what was moved, and what the boxes hold.
+struct Moved {
+  double all, boxes;
+};
+Moved move_in_place(Spec const& spec) {
+  Shape const shape{128, 9, 1000};
+  std::int64_t const size = bytes_of(DType::f32, shape);
+  Memory const memory(size);
+  TensorView const images(memory.data, DType::f32, shape.data(), 3, test_device());
+  Plan plan(shape[0], test_device(), test_queue());
+  plan_into(plan, spec, extents_of(images), Draw{3, 1, 0}, test_queue());
+  std::int64_t inside = 0;
+  for (Row const& row : read_rows(plan, test_queue())) inside += row.box.hi[0] - row.box.lo[0];
+  mix_in_place(images, plan, test_queue());
+  auto* const dram = calls::counter<long long(int, char const*)>("ptxrun_dram");
+  return {static_cast<double>(dram(0, "read") + dram(0, "written")) / static_cast<double>(size),
+          static_cast<double>(inside) / static_cast<double>(shape[0] * shape[2])};
+}
+
+TEST_F(InPlaceDram, AllIsReadOnceAndWrittenOnceOrBoxesAlone) {
+  if (calls::counter<long long(int, char const*)>("ptxrun_dram") == nullptr)
+    GTEST_SKIP() << "only the emulator counts what the L2 cache misses";
+  EXPECT_NEAR(move_in_place(mixup_spec()).all, 2.0, 0.06);
+  // Ends of boxes fill no sector, and a part of the walk reads what lies behind it.
+  Moved const moved = move_in_place(cutmix_spec());
+  EXPECT_GE(moved.all, 2 * moved.boxes);
+  EXPECT_LE(moved.all, 2 * moved.boxes + 0.15);
+}
+
 }  // namespace
 }  // namespace mixfuse::test
