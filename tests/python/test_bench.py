@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benches in Python run: results agree with float64, and pictures are made of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "bench"
+
+
+@pytest.fixture
+def library() -> Path:
+    """What peers.py asks of mixfuse, as it was built beside the tests."""
+    folder = os.environ.get("MIXFUSE_BENCH")
+    if not folder:
+        pytest.skip("MIXFUSE_BENCH does not name the folder of the built benches")
+    return Path(folder) / "libmixfuse-peers.so"
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(name: str, *arguments: object) -> None:
+    command = [sys.executable, SCRIPTS / name, *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=600)
+
+
+def test_peers_agree_with_float64_and_are_drawn(library: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    result = tmp_path / "peers.json"
+    run("peers.py", "--library", library, "--small", "--seconds", 0, "--json", result)
+    contests: list[dict[str, Any]] = json.loads(result.read_text())["contests"]
+    assert {(c["shape"], c["out"]) for c in contests if c["stage"] == "mix"} >= {
+        ("8x3x16x16", "f32"),
+        ("8x3x16x16", "bf16"),
+    }
+    for contest in contests:
+        names = [entry["name"] for entry in contest["results"]]
+        assert any(name.startswith("mixfuse") for name in names), names
+        assert any("torch" in name or "NumPy" in name for name in names), names
+    run("plots.py", "--out", tmp_path, result)
+    assert (tmp_path / "peers.png").stat().st_size > 0
+
+
+def test_traffic_credits_kernels_by_their_own_names() -> None:
+    short = script("traffic").short
+    job = "mixfuse::MixJob"
+    assert short(f"void mixfuse::cuda::mix_kernel<mixfuse::cuda::Vector<float>, 4>({job})") == (
+        "mix_kernel"
+    )
+    assert short(f"void mixfuse::cuda::<unnamed>::plan_kernel<(bool)1>({job})") == "plan_kernel"
+    assert short(f"mixfuse::cuda::(anonymous namespace)::set_draw_kernel({job})") == (
+        "set_draw_kernel"
+    )
