@@ -7,7 +7,7 @@ namespace mixfuse::detail {
 struct LaunchOverride {
   int block = 0;
   int grid = 0;
-  int segment = 0;  // samples of the order that a thread mixes at once: 1, 2, 4 or, of a step, 8
+  int segment = 0;  // samples of the order that a thread mixes at once: 1, 2 or 4, of a step 2 or 8
   int panel = 0;    // columns that a panel has at most
   int parts = 0;    // of a run, in place: 1, 2, 4, 8 or 16
 };
