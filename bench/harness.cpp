@@ -15,6 +15,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "kernels/cpu/choice.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "mixfuse/error.hpp"
 #include "mixfuse/info.hpp"
@@ -303,8 +304,7 @@ std::size_t Lane::cache() const {
     return static_cast<std::size_t>(bytes);
   }
 #endif
-  long const bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  return bytes > 0 ? static_cast<std::size_t>(bytes) : std::size_t{32} << 20;
+  return static_cast<std::size_t>(cpu::caches().last);
 }
 
 std::size_t Lane::room() const {
