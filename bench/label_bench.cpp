@@ -80,6 +80,8 @@ class Labels {
 };
 
 void label_contest(Setup const& setup, Report& report, std::int64_t samples, std::int64_t classes) {
+  std::string const shape = std::to_string(samples) + "x" + std::to_string(classes);
+  if (!setup.wants(shape)) return;
   Lane const& lane = setup.lane;
   // The formula takes one-hot rows as if they were images.
   Shape const rows{{samples, 1, classes}, DType::f32, DType::f32};
@@ -94,10 +96,9 @@ void label_contest(Setup const& setup, Report& report, std::int64_t samples, std
       {"mixfuse, sparse", [&](int) { labels.into_sparse(); }},
       {"formula, four passes over one-hot rows", [&](int set) { formulas.passes(set); }}};
   for (Way const way : setup.ways()) {
-    Contest contest{"label", rows.name(), "ids",
-                    "f32",   samples,     static_cast<std::int64_t>(labels.bytes()),
+    Contest contest{"label", shape,   "ids",
+                    "f32",   samples, static_cast<std::int64_t>(labels.bytes()),
                     way,     sets};
-    contest.shape = std::to_string(samples) + "x" + std::to_string(classes);
     measure(lane, setup.effort, contestants, contest);
     report.add(std::move(contest));
   }

@@ -160,9 +160,11 @@ void mix_bench(Setup const& setup, Report& report) {
   }
 }
 
-void profile_mix(Setup const& setup) {
+bool profile_mix(Setup const& setup) {
+  bool any = false;
   for (Shape const& shape : shapes(setup.size)) {
     if (!setup.wants(shape)) continue;
+    any = true;
     Batch const batch(setup.lane, shape, 2);
     Mixing mixing(batch, mixup_of(shape), setup.lane);
     Formulas const formulas(batch, setup.lane);
@@ -171,6 +173,7 @@ void profile_mix(Setup const& setup) {
     formulas.fused(0);
     setup.lane.wait();
   }
+  return any;
 }
 
 }  // namespace mixfuse::bench

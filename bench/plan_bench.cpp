@@ -106,7 +106,9 @@ void plan_contest(Setup const& setup, Report& report, std::int64_t samples) {
 void plan_bench(Setup const& setup, Report& report) {
   std::vector<std::int64_t> batches = {128, 256, 1024, 4096, 16384};
   if (setup.size == Size::small) batches = {16};
-  for (std::int64_t const samples : batches) plan_contest(setup, report, samples);
+  for (std::int64_t const samples : batches) {
+    if (setup.wants(std::to_string(samples))) plan_contest(setup, report, samples);
+  }
 }
 
 }  // namespace mixfuse::bench
