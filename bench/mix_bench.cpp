@@ -43,13 +43,13 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
   std::vector<Contestant> more;
   for (auto const& [name, spec] : variants(shape)) {
     Mixing& mixing = *mixings.emplace_back(std::make_unique<Mixing>(batch, spec, lane));
-    more.push_back({name, [&](int set) { mixing.step(set); },
-                    [&] { return batch.error(0, mixing.rows()); }, batch.tolerance()});
+    more.push_back({name, [&](int set) { mixing.step(set); }, [&] { return mixing.error(); },
+                    batch.tolerance()});
   }
   Mixing& labelled =
       *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane, classes));
   more.push_back({"mixfuse, with labels", [&](int set) { labelled.step(set); },
-                  [&] { return batch.error(0, labelled.rows()); }, batch.tolerance()});
+                  [&] { return labelled.error(); }, batch.tolerance()});
   Plan kept = plan_of(batch, lane);
   more.push_back({"mixfuse, the plan kept",
                   [&](int set) {
@@ -63,7 +63,7 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
                     [&] {
                       copy(lane, batch.out(0).data, batch.in(0).data, shape.bytes_in());
                       mixing.step_in_place(0);
-                      return batch.error(0, mixing.rows());
+                      return mixing.error();
                     },
                     batch.tolerance()});
   }
@@ -105,8 +105,9 @@ void step_contest(Setup const& setup, Report& report, Shape const& shape) {
   Formulas const formulas(cpu_batch, cpu);
   auto const of_cpu = [&](int set) { return set % cpu_batch.sets(); };
   std::vector<Contestant> contestants = {
-      {"CPU step", [&](int set) { on_cpu.step(of_cpu(set)); }},
-      {"CPU formula", [&](int set) { formulas.passes(of_cpu(set)); }}};
+      {"CPU step", [&](int set) { on_cpu.step(of_cpu(set)); }, [&] { return on_cpu.error(); }},
+      {"CPU formula", [&](int set) { formulas.passes(of_cpu(set)); },
+       [&] { return formulas.error(); }}};
 
   std::unique_ptr<Batch> batch;
   std::unique_ptr<Mixing> mixing;
@@ -119,15 +120,20 @@ void step_contest(Setup const& setup, Report& report, Shape const& shape) {
     mixing = std::make_unique<Mixing>(*batch, mixup_of(shape), lane, classes);
     pinned = std::make_unique<Memory>(lane, shape.bytes_in(), Place::pinned);
     pinned->put(batch->host().data());
-    contestants.insert(contestants.begin(),
-                       {{"GPU step", [&](int set) { mixing->step(set); }},
-                        {"GPU step, uploaded from pinned memory", [&](int set) {
-                           copy(lane, const_cast<void*>(batch->in(set).data), pinned->data(),
-                                pinned->size());
-                           mixing->step(set);
-                         }}});
+    contestants.insert(
+        contestants.begin(),
+        {{"GPU step", [&](int set) { mixing->step(set); }, [&] { return mixing->error(); }},
+         {"GPU step, uploaded from pinned memory",
+          [&](int set) {
+            copy(lane, const_cast<void*>(batch->in(set).data), pinned->data(), pinned->size());
+            mixing->step(set);
+          },
+          [&] { return mixing->error(); }}});
   }
-  for (Contestant& contestant : contestants) contestant.waits = true;
+  for (Contestant& contestant : contestants) {
+    contestant.tolerance = cpu_batch.tolerance();
+    contestant.waits = true;
+  }
   Contest contest{"step",
                   shape.name(),
                   name_of(shape.in),
