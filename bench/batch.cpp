@@ -8,7 +8,6 @@
 #include <limits>
 #include <stdexcept>
 
-#include "bench/formula.hpp"
 #include "kernels/dtypes.hpp"
 
 namespace mixfuse::bench {
@@ -307,23 +306,6 @@ std::vector<Row> unflipped(std::vector<Row> rows) {
   return rows;
 }
 
-Formula formula_of(Batch const& batch, int set, Memory const& partner, Memory const& weight,
-                   Memory const& scratch) {
-  Shape const& shape = batch.shape();
-  return {shape.in,
-          shape.out,
-          batch.in(set).data,
-          batch.out(set).data,
-          scratch.data(),
-          shape.samples(),
-          shape.elements(),
-          shape.normalise ? shape.channels() : 0,
-          static_cast<float>(mean),
-          static_cast<float>(deviation),
-          static_cast<std::int32_t const*>(partner.data()),
-          static_cast<float const*>(weight.data())};
-}
-
 }  // namespace
 
 Formulas::Formulas(Batch const& batch, Lane const& lane)
@@ -334,17 +316,27 @@ Formulas::Formulas(Batch const& batch, Lane const& lane)
       weight_{of_rows(lane, rows_, &Row::outside)},
       scratch_{lane, 2 * batch.shape().bytes_out()} {}
 
-void Formulas::passes(int set) const {
-  bench::passes(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue());
+Formula Formulas::formula(int set) const {
+  Shape const& shape = batch_.shape();
+  return {shape.in,
+          shape.out,
+          batch_.in(set).data,
+          batch_.out(set).data,
+          scratch_.data(),
+          shape.samples(),
+          shape.elements(),
+          shape.normalise ? shape.channels() : 0,
+          static_cast<float>(mean),
+          static_cast<float>(deviation),
+          static_cast<std::int32_t const*>(partner_.data()),
+          static_cast<float const*>(weight_.data())};
 }
 
-void Formulas::fused(int set) const {
-  bench::fused(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue());
-}
+void Formulas::passes(int set) const { bench::passes(formula(set), lane_.queue()); }
 
-void Formulas::convert(int set) const {
-  convert_cpu(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue().threads());
-}
+void Formulas::fused(int set) const { bench::fused(formula(set), lane_.queue()); }
+
+void Formulas::convert(int set) const { convert_cpu(formula(set), lane_.queue().threads()); }
 
 Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, Way way,
                     std::vector<Contestant> const& more) {

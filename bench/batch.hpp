@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/formula.hpp"
 #include "bench/harness.hpp"
 #include "mixfuse/mixfuse.hpp"
 
@@ -110,6 +111,7 @@ class Formulas {
   void passes(int set) const;
   void fused(int set) const;
   void convert(int set) const;  ///< on the CPU
+  [[nodiscard]] Formula formula(int set) const;
   [[nodiscard]] double error() const { return batch_.error(0, rows_); }
 
  private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "bench/bench.hpp"
 #include "bench/toolkit.hpp"
@@ -69,23 +70,22 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
   }
 #if MIXFUSE_HAS_CUDA
   std::unique_ptr<ToolkitMixup> toolkit;
-  if (lane.cuda() && shape.in == DType::f32 && shape.out == DType::f32) {
+  std::optional<Formulas const> formulas;
+  if (lane.cuda()) {
+    formulas.emplace(batch, lane);
     more.push_back({"Thrust and cuRAND, uniform lambda",
                     [&](int set) {
                       if (!toolkit) {
-                        toolkit = std::make_unique<ToolkitMixup>(shape.samples(), shape.elements(),
-                                                                 1, lane.queue().stream());
+                        toolkit = std::make_unique<ToolkitMixup>(shape.samples(), 1,
+                                                                 lane.queue().stream());
                       }
                       toolkit->plan();
-                      toolkit->mix(static_cast<float*>(batch.out(set).data),
-                                   static_cast<float const*>(batch.in(set).data));
+                      toolkit->mix(formulas->formula(set));
                     },
                     [&] { return batch.error(0, toolkit->rows()); }, batch.tolerance(), false});
     more.push_back({"DeviceTransform, roll, one lambda",
                     [&](int set) {
-                      transform_roll(static_cast<float*>(batch.out(set).data),
-                                     static_cast<float const*>(batch.in(set).data), shape.samples(),
-                                     shape.elements(), rolled_weight, lane.queue().stream());
+                      transform_roll(formulas->formula(set), rolled_weight, lane.queue().stream());
                     },
                     [&] { return batch.error(0, rolled_rows(shape.samples())); },
                     batch.tolerance()});

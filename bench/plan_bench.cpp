@@ -97,7 +97,7 @@ void plan_contest(Setup const& setup, Report& report, std::int64_t samples) {
     contestants.push_back({"Thrust and cuRAND, uniform lambda",
                            [&](int) {
                              if (!toolkit) {
-                               toolkit = std::make_unique<ToolkitMixup>(samples, 1, 1,
+                               toolkit = std::make_unique<ToolkitMixup>(samples, 1,
                                                                         lane.queue().stream());
                              }
                              toolkit->plan();
