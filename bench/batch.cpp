@@ -8,7 +8,6 @@
 #include <limits>
 #include <stdexcept>
 
-#include "bench/formula.hpp"
 #include "kernels/dtypes.hpp"
 
 namespace mixfuse::bench {
@@ -202,6 +201,19 @@ double Batch::error(int set, std::vector<Row> const& rows) const {
   return worst;
 }
 
+double Batch::converted_error(int set) const {
+  Memory const& memory = out_[static_cast<std::size_t>(set)];
+  std::vector<std::byte> converted(memory.size());
+  memory.get(converted.data());
+  double worst = 0.0;
+  for (std::int64_t e = 0; e < shape_.samples() * shape_.elements(); ++e) {
+    double const difference =
+        std::abs(value_at(shape_.out, converted, e) - value_at(shape_.in, host_, e));
+    if (!(difference <= worst)) worst = difference;
+  }
+  return worst;
+}
+
 double Batch::tolerance() const {
   switch (shape_.out) {
     case DType::u8:
@@ -222,14 +234,47 @@ Plan plan_of(Batch const& batch, Lane const& lane) {
   return plan;
 }
 
+std::vector<std::int64_t> class_ids(std::int64_t samples, std::int64_t classes) {
+  std::vector<std::int64_t> ids(static_cast<std::size_t>(samples));
+  for (std::int64_t i = 0; i < samples; ++i)
+    ids[static_cast<std::size_t>(i)] = i * 2654435761 % classes;
+  return ids;
+}
+
+double targets_error(Memory const& targets, std::vector<std::int64_t> const& ids,
+                     std::int64_t classes, std::vector<Row> const& rows) {
+  std::vector<float> got(targets.size() / sizeof(float));
+  targets.get(got.data());
+  double worst = 0.0;
+  auto value = got.begin();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    auto const w = static_cast<double>(rows[i].label);
+    for (std::int64_t k = 0; k < classes; ++k) {
+      double want = ids[i] == k ? w : 0.0;
+      if (ids[static_cast<std::size_t>(rows[i].partner)] == k) want += 1.0 - w;
+      double const difference = std::abs(static_cast<double>(*value++) - want);
+      if (!(difference <= worst)) worst = difference;
+    }
+  }
+  return worst;
+}
+
 Mixing::Mixing(Batch const& batch, Spec spec, Lane const& lane, std::int64_t classes)
     : batch_{batch},
       lane_{lane},
       classes_{classes},
       mixer_{std::move(spec), first_draw, batch.shape().samples(), lane.device(), lane.queue()},
-      ids_{lane, static_cast<std::size_t>(batch.shape().samples()) * sizeof(std::int64_t)},
+      classes_of_{class_ids(batch.shape().samples(), std::max<std::int64_t>(classes, 1))},
+      ids_{lane, classes_of_.size() * sizeof(std::int64_t)},
       targets_{lane, static_cast<std::size_t>(batch.shape().samples() * classes) * sizeof(float)} {
-  fill_zero(lane, ids_.data(), ids_.size());
+  ids_.put(classes_of_.data());
+}
+
+double Mixing::error() const {
+  std::vector<Row> const rows = read_rows(mixer_.plan(), lane_.queue());
+  if (classes_ > 0 && !(targets_error(targets_, classes_of_, classes_, rows) <= targets_tolerance))
+    return std::numeric_limits<double>::infinity();
+  return batch_.error(0, rows);
 }
 
 void Mixing::step(int set) {
@@ -261,23 +306,6 @@ std::vector<Row> unflipped(std::vector<Row> rows) {
   return rows;
 }
 
-Formula formula_of(Batch const& batch, int set, Memory const& partner, Memory const& weight,
-                   Memory const& scratch) {
-  Shape const& shape = batch.shape();
-  return {shape.in,
-          shape.out,
-          batch.in(set).data,
-          batch.out(set).data,
-          scratch.data(),
-          shape.samples(),
-          shape.elements(),
-          shape.normalise ? shape.channels() : 0,
-          static_cast<float>(mean),
-          static_cast<float>(deviation),
-          static_cast<std::int32_t const*>(partner.data()),
-          static_cast<float const*>(weight.data())};
-}
-
 }  // namespace
 
 Formulas::Formulas(Batch const& batch, Lane const& lane)
@@ -288,17 +316,27 @@ Formulas::Formulas(Batch const& batch, Lane const& lane)
       weight_{of_rows(lane, rows_, &Row::outside)},
       scratch_{lane, 2 * batch.shape().bytes_out()} {}
 
-void Formulas::passes(int set) const {
-  bench::passes(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue());
+Formula Formulas::formula(int set) const {
+  Shape const& shape = batch_.shape();
+  return {shape.in,
+          shape.out,
+          batch_.in(set).data,
+          batch_.out(set).data,
+          scratch_.data(),
+          shape.samples(),
+          shape.elements(),
+          shape.normalise ? shape.channels() : 0,
+          static_cast<float>(mean),
+          static_cast<float>(deviation),
+          static_cast<std::int32_t const*>(partner_.data()),
+          static_cast<float const*>(weight_.data())};
 }
 
-void Formulas::fused(int set) const {
-  bench::fused(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue());
-}
+void Formulas::passes(int set) const { bench::passes(formula(set), lane_.queue()); }
 
-void Formulas::convert(int set) const {
-  convert_cpu(formula_of(batch_, set, partner_, weight_, scratch_), lane_.queue().threads());
-}
+void Formulas::fused(int set) const { bench::fused(formula(set), lane_.queue()); }
+
+void Formulas::convert(int set) const { convert_cpu(formula(set), lane_.queue().threads()); }
 
 Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, Way way,
                     std::vector<Contestant> const& more) {
@@ -306,9 +344,8 @@ Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, 
   Mixing mixing(batch, mixup_of(shape), lane);
   Formulas const formulas(batch, lane);
   auto const checked = [&](std::string name, std::function<void(int)> step,
-                           std::function<std::vector<Row>()> rows) {
-    return Contestant{std::move(name), std::move(step),
-                      [&batch, rows] { return batch.error(0, rows()); }, batch.tolerance()};
+                           std::function<double()> error) {
+    return Contestant{std::move(name), std::move(step), std::move(error), batch.tolerance()};
   };
   std::vector<Contestant> contestants = {{"copy", [&](int set) { batch.copy(set); }}};
   if (!lane.cuda()) {
@@ -317,15 +354,17 @@ Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, 
                            }});
   }
   if (!lane.cuda() && shape.in != shape.out) {
-    contestants.push_back({"converting copy", [&](int set) { formulas.convert(set); }});
+    contestants.push_back({"converting copy", [&](int set) { formulas.convert(set); },
+                           [&] { return batch.converted_error(0); }});
   }
   contestants.push_back(checked(
-      "mixfuse", [&](int set) { mixing.step(set); }, [&] { return mixing.rows(); }));
+      "mixfuse", [&](int set) { mixing.step(set); }, [&] { return mixing.error(); }));
   contestants.push_back(checked(
       shape.normalise ? "formula, seven passes" : "formula, four passes",
-      [&](int set) { formulas.passes(set); }, [&] { return formulas.rows(); }));
+      [&](int set) { formulas.passes(set); }, [&] { return formulas.error(); }));
   contestants.push_back(checked(
-      "formula, one loop", [&](int set) { formulas.fused(set); }, [&] { return formulas.rows(); }));
+      "formula, one loop", [&](int set) { formulas.fused(set); },
+      [&] { return formulas.error(); }));
   contestants.insert(contestants.end(), more.begin(), more.end());
 
   Contest contest{"mix",

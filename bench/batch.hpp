@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/formula.hpp"
 #include "bench/harness.hpp"
 #include "mixfuse/mixfuse.hpp"
 
@@ -56,6 +57,8 @@ class Batch {
   /// elements.
   [[nodiscard]] double error(int set, std::vector<Row> const& rows) const;
   [[nodiscard]] double tolerance() const;
+  /// Largest difference of a set's output from its input, element by element as they lie.
+  [[nodiscard]] double converted_error(int set) const;
 
  private:
   [[nodiscard]] std::size_t half() const { return (shape_.bytes_in() + shape_.bytes_out()) / 2; }
@@ -70,6 +73,14 @@ class Batch {
 
 constexpr Draw first_draw{1, 0, 0};
 
+/// Ids of classes for a batch, in no order.
+[[nodiscard]] std::vector<std::int64_t> class_ids(std::int64_t samples, std::int64_t classes);
+
+/// Largest difference of dense f32 targets from those that `ids` and `rows` make in float64.
+[[nodiscard]] double targets_error(Memory const& targets, std::vector<std::int64_t> const& ids,
+                                   std::int64_t classes, std::vector<Row> const& rows);
+constexpr double targets_tolerance = 2.4e-7;
+
 /// Mixup for the batch, drawn once.
 [[nodiscard]] Plan plan_of(Batch const& batch, Lane const& lane);
 
@@ -81,13 +92,15 @@ class Mixing {
   void step(int set);
   /// Over a set's outputs, which then are the images.
   void step_in_place(int set);
-  [[nodiscard]] std::vector<Row> rows() const { return read_rows(mixer_.plan(), lane_.queue()); }
+  /// Of the last step, on a batch's set 0; infinite where the targets are wrong.
+  [[nodiscard]] double error() const;
 
  private:
   Batch const& batch_;
   Lane const& lane_;
   std::int64_t classes_;
   Mixer mixer_;
+  std::vector<std::int64_t> classes_of_;
   Memory ids_, targets_;
 };
 
@@ -98,7 +111,8 @@ class Formulas {
   void passes(int set) const;
   void fused(int set) const;
   void convert(int set) const;  ///< on the CPU
-  [[nodiscard]] std::vector<Row> const& rows() const { return rows_; }
+  [[nodiscard]] Formula formula(int set) const;
+  [[nodiscard]] double error() const { return batch_.error(0, rows_); }
 
  private:
   Batch const& batch_;

@@ -16,6 +16,7 @@ void copy_bench(Setup const& setup, Report& report) {
     if (lane.cuda()) sizes.insert(sizes.end(), {std::size_t{1} << 30, std::size_t{1} << 31});
   }
   for (std::size_t const size : sizes) {
+    if (!setup.wants(std::to_string(size))) continue;
     int const sets = cold_sets(lane, setup.effort, 2 * size);
     std::vector<Memory> from, to;
     for (int set = 0; set < sets; ++set) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -15,6 +16,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "kernels/cpu/choice.hpp"
 #include "kernels/cpu/threads.hpp"
 #include "mixfuse/error.hpp"
 #include "mixfuse/info.hpp"
@@ -171,6 +173,19 @@ std::string first_line(char const* file, char const* key) {
   return "";
 }
 
+#if MIXFUSE_HAS_CUDA
+/// "580.65.06", which CUDA does not tell; empty where there is no nvidia-smi.
+std::string gpu_driver() {
+  char line[64] = {};
+  if (std::FILE* const pipe =
+          popen("nvidia-smi --query-gpu=driver_version --format=csv,noheader 2>/dev/null", "r")) {
+    if (!std::fgets(line, sizeof line, pipe)) line[0] = '\0';
+    pclose(pipe);
+  }
+  return {line, std::strcspn(line, "\n")};
+}
+#endif
+
 nlohmann::ordered_json machine_of(Lane const& lane) {
   nlohmann::ordered_json machine;
 #if MIXFUSE_HAS_CUDA
@@ -188,6 +203,8 @@ nlohmann::ordered_json machine_of(Lane const& lane) {
                {"memory_clock_mhz", memory_clock / 1000},
                {"driver", cuda_info().driver},
                {"runtime", cuda_info().runtime}};
+    std::string const driver = gpu_driver();
+    if (!driver.empty()) machine["gpu_driver"] = driver;
   }
 #endif
   if (!lane.cuda()) {
@@ -303,8 +320,7 @@ std::size_t Lane::cache() const {
     return static_cast<std::size_t>(bytes);
   }
 #endif
-  long const bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
-  return bytes > 0 ? static_cast<std::size_t>(bytes) : std::size_t{32} << 20;
+  return static_cast<std::size_t>(cpu::caches().last);
 }
 
 std::size_t Lane::room() const {
@@ -396,10 +412,6 @@ void fill_random(Lane const& lane, void* to, std::size_t size) {
   lane.wait();
 }
 
-void upload(Lane const& lane, void* to, void const* pinned, std::size_t size) {
-  copy(lane, to, pinned, size);
-}
-
 int cold_sets(Lane const& lane, Effort const& effort, std::size_t bytes_of_a_set) {
   std::size_t const bytes = std::max<std::size_t>(bytes_of_a_set, 1);
   std::size_t const wanted = std::max<std::size_t>(4, (4 * lane.cache() + bytes - 1) / bytes);
@@ -447,10 +459,10 @@ void measure(Lane const& lane, Effort const& effort, std::vector<Contestant> con
 }
 
 Report::Report(Lane const& lane, std::string program, std::string commit, std::string file)
-    : lane_{lane},
-      program_{std::move(program)},
+    : program_{std::move(program)},
       commit_{std::move(commit)},
-      file_{std::move(file)} {}
+      file_{std::move(file)},
+      machine_{machine_of(lane).dump()} {}
 
 void Report::add(Contest contest) {
   std::cout << contest.stage << ' ' << contest.shape << ' ' << contest.in
@@ -485,7 +497,7 @@ std::string Report::json() const {
                                  {"stream_version", stream_version()},
                                  {"commit", commit_},
                                  {"date", now()},
-                                 {"machine", machine_of(lane_)}};
+                                 {"machine", nlohmann::ordered_json::parse(machine_)}};
   json["contests"] = nlohmann::ordered_json::array();
   for (Contest const& contest : contests_) json["contests"].push_back(json_of(contest));
   return json.dump(1) + '\n';

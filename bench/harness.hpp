@@ -69,7 +69,6 @@ bool copy_non_temporal(Lane const& lane, void* to, void const* from, std::size_t
 void fill_zero(Lane const& lane, void* to, std::size_t size);
 /// Processors may be faster on zeros, and nothing that was never written is to be read.
 void fill_random(Lane const& lane, void* to, std::size_t size);
-void upload(Lane const& lane, void* to, void const* pinned, std::size_t size);
 
 /// How much is measured.
 struct Effort {
@@ -81,7 +80,7 @@ struct Effort {
 };
 
 /// How often buffers must be repeated to be cold at each use: at least 4 times, together at least
-/// four times the cache, as far as memory allows.
+/// four times the cache, as far as `most_sets` and memory allow.
 [[nodiscard]] int cold_sets(Lane const& lane, Effort const& effort, std::size_t bytes_of_a_set);
 
 enum class Way : std::uint8_t {
@@ -134,12 +133,13 @@ class Report {
   /// Prints the contest as well, and writes the file anew, so that a run that is stopped leaves
   /// what it measured.
   void add(Contest contest);
+  [[nodiscard]] bool empty() const { return contests_.empty(); }
   [[nodiscard]] bool wrong() const;  ///< some contestant's result was
   [[nodiscard]] std::string json() const;
 
  private:
-  Lane const& lane_;
   std::string program_, commit_, file_;
+  std::string machine_;  ///< JSON, made before anything is measured, which is load itself
   std::vector<Contest> contests_;
 };
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <getopt.h>
 
-#include <cstdlib>
+#include <algorithm>
+#include <charconv>
 #include <exception>
 #include <iostream>
+#include <iterator>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "bench/bench.hpp"
 #include "mixfuse/info.hpp"
@@ -22,9 +26,36 @@ struct Flags {
   std::string device = "auto", stage, match, json, commit;
   int threads = 0;
   Size size = Size::full;
-  Effort effort;
+  std::optional<int> rounds;
+  std::optional<double> seconds;
   bool profile = false;
+
+  [[nodiscard]] Effort effort() const {
+    Effort effort;
+    if (size == Size::small) effort = {3, 1, 1.0, 2, 2};
+    if (rounds) effort.most_rounds = effort.fewest_rounds = *rounds;
+    if (seconds) effort.seconds = *seconds;
+    return effort;
+  }
 };
+
+[[noreturn]] void refuse(char const* flag, std::string const& value, std::string const& why) {
+  throw std::invalid_argument(std::string{flag} + " '" + value + "': " + why);
+}
+
+template <class Number>
+Number number(char const* flag, std::string const& value, Number least) {
+  Number parsed{};
+  auto const [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
+  if (error != std::errc{} || end != value.data() + value.size() || !(parsed >= least)) {
+    refuse(flag, value, "not a number of at least " + std::to_string(static_cast<int>(least)));
+  }
+  return parsed;
+}
+
+using Stage = void (*)(Setup const&, Report&);
+constexpr std::pair<char const*, Stage> stages[] = {
+    {"copy", copy_bench}, {"plan", plan_bench}, {"mix", mix_bench}, {"label", label_bench}};
 
 Flags parse(int count, char** arguments) {
   option const known[] = {{"device", required_argument, nullptr, 'd'},
@@ -46,7 +77,7 @@ Flags parse(int count, char** arguments) {
         flags.device = value;
         break;
       case 't':
-        flags.threads = std::stoi(value);
+        flags.threads = number("--threads", value, 0);
         break;
       case 'g':
         flags.stage = value;
@@ -56,13 +87,12 @@ Flags parse(int count, char** arguments) {
         break;
       case 's':
         flags.size = Size::small;
-        flags.effort = {3, 1, 1.0, 2, 2};
         break;
       case 'r':
-        flags.effort.most_rounds = flags.effort.fewest_rounds = std::stoi(value);
+        flags.rounds = number("--rounds", value, 1);
         break;
       case 'e':
-        flags.effort.seconds = std::stod(value);
+        flags.seconds = number("--seconds", value, 0.0);
         break;
       case 'p':
         flags.profile = true;
@@ -78,32 +108,34 @@ Flags parse(int count, char** arguments) {
     }
   }
   if (optind != count) throw std::invalid_argument(usage);
+  bool const known_stage = std::any_of(std::begin(stages), std::end(stages),
+                                       [&](auto const& s) { return flags.stage == s.first; });
+  if (!flags.stage.empty() && !known_stage) {
+    refuse("--stage", flags.stage, "not copy, plan, mix or label");
+  }
   return flags;
 }
 
 Device device_of(std::string const& name) {
   if (name == "cpu") return Device::cpu();
   if (name == "cuda") return Device::cuda();
-  if (name != "auto") throw std::invalid_argument(usage);
+  if (name != "auto") refuse("--device", name, "not auto, cpu or cuda");
   return cuda_info().devices > 0 ? Device::cuda() : Device::cpu();
 }
 
 /// The status to end with.
 int run(Flags const& flags) {
   Lane const lane(device_of(flags.device), flags.threads);
-  Setup const setup{lane, flags.effort, flags.size, flags.match};
+  Setup const setup{lane, flags.effort(), flags.size, flags.match};
   if (flags.profile) {
-    profile_mix(setup);
+    if (!profile_mix(setup)) refuse("--match", flags.match, "no shape is like this");
     return 0;
   }
   Report report(lane, "mixfuse-bench", flags.commit, flags.json);
-  auto const wanted = [&](char const* stage) {
-    return flags.stage.empty() || flags.stage == stage;
-  };
-  if (wanted("copy")) copy_bench(setup, report);
-  if (wanted("plan")) plan_bench(setup, report);
-  if (wanted("mix")) mix_bench(setup, report);
-  if (wanted("label")) label_bench(setup, report);
+  for (auto const& [name, bench] : stages) {
+    if (flags.stage.empty() || flags.stage == name) bench(setup, report);
+  }
+  if (report.empty()) refuse("--match", flags.match, "no contest's shape is like this");
   return report.wrong() ? 1 : 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "bench/bench.hpp"
 #include "bench/toolkit.hpp"
@@ -43,13 +44,13 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
   std::vector<Contestant> more;
   for (auto const& [name, spec] : variants(shape)) {
     Mixing& mixing = *mixings.emplace_back(std::make_unique<Mixing>(batch, spec, lane));
-    more.push_back({name, [&](int set) { mixing.step(set); },
-                    [&] { return batch.error(0, mixing.rows()); }, batch.tolerance()});
+    more.push_back({name, [&](int set) { mixing.step(set); }, [&] { return mixing.error(); },
+                    batch.tolerance()});
   }
   Mixing& labelled =
       *mixings.emplace_back(std::make_unique<Mixing>(batch, mixup_of(shape), lane, classes));
   more.push_back({"mixfuse, with labels", [&](int set) { labelled.step(set); },
-                  [&] { return batch.error(0, labelled.rows()); }, batch.tolerance()});
+                  [&] { return labelled.error(); }, batch.tolerance()});
   Plan kept = plan_of(batch, lane);
   more.push_back({"mixfuse, the plan kept",
                   [&](int set) {
@@ -63,29 +64,28 @@ void mix_contests(Setup const& setup, Report& report, Shape const& shape, int se
                     [&] {
                       copy(lane, batch.out(0).data, batch.in(0).data, shape.bytes_in());
                       mixing.step_in_place(0);
-                      return batch.error(0, mixing.rows());
+                      return mixing.error();
                     },
                     batch.tolerance()});
   }
 #if MIXFUSE_HAS_CUDA
   std::unique_ptr<ToolkitMixup> toolkit;
-  if (lane.cuda() && shape.in == DType::f32 && shape.out == DType::f32) {
+  std::optional<Formulas const> formulas;
+  if (lane.cuda()) {
+    formulas.emplace(batch, lane);
     more.push_back({"Thrust and cuRAND, uniform lambda",
                     [&](int set) {
                       if (!toolkit) {
-                        toolkit = std::make_unique<ToolkitMixup>(shape.samples(), shape.elements(),
-                                                                 1, lane.queue().stream());
+                        toolkit = std::make_unique<ToolkitMixup>(shape.samples(), 1,
+                                                                 lane.queue().stream());
                       }
                       toolkit->plan();
-                      toolkit->mix(static_cast<float*>(batch.out(set).data),
-                                   static_cast<float const*>(batch.in(set).data));
+                      toolkit->mix(formulas->formula(set));
                     },
                     [&] { return batch.error(0, toolkit->rows()); }, batch.tolerance(), false});
     more.push_back({"DeviceTransform, roll, one lambda",
                     [&](int set) {
-                      transform_roll(static_cast<float*>(batch.out(set).data),
-                                     static_cast<float const*>(batch.in(set).data), shape.samples(),
-                                     shape.elements(), rolled_weight, lane.queue().stream());
+                      transform_roll(formulas->formula(set), rolled_weight, lane.queue().stream());
                     },
                     [&] { return batch.error(0, rolled_rows(shape.samples())); },
                     batch.tolerance()});
@@ -105,8 +105,9 @@ void step_contest(Setup const& setup, Report& report, Shape const& shape) {
   Formulas const formulas(cpu_batch, cpu);
   auto const of_cpu = [&](int set) { return set % cpu_batch.sets(); };
   std::vector<Contestant> contestants = {
-      {"CPU step", [&](int set) { on_cpu.step(of_cpu(set)); }},
-      {"CPU formula", [&](int set) { formulas.passes(of_cpu(set)); }}};
+      {"CPU step", [&](int set) { on_cpu.step(of_cpu(set)); }, [&] { return on_cpu.error(); }},
+      {"CPU formula", [&](int set) { formulas.passes(of_cpu(set)); },
+       [&] { return formulas.error(); }}};
 
   std::unique_ptr<Batch> batch;
   std::unique_ptr<Mixing> mixing;
@@ -119,15 +120,20 @@ void step_contest(Setup const& setup, Report& report, Shape const& shape) {
     mixing = std::make_unique<Mixing>(*batch, mixup_of(shape), lane, classes);
     pinned = std::make_unique<Memory>(lane, shape.bytes_in(), Place::pinned);
     pinned->put(batch->host().data());
-    contestants.insert(contestants.begin(),
-                       {{"GPU step", [&](int set) { mixing->step(set); }},
-                        {"GPU step, uploaded from pinned memory", [&](int set) {
-                           copy(lane, const_cast<void*>(batch->in(set).data), pinned->data(),
-                                pinned->size());
-                           mixing->step(set);
-                         }}});
+    contestants.insert(
+        contestants.begin(),
+        {{"GPU step", [&](int set) { mixing->step(set); }, [&] { return mixing->error(); }},
+         {"GPU step, uploaded from pinned memory",
+          [&](int set) {
+            copy(lane, const_cast<void*>(batch->in(set).data), pinned->data(), pinned->size());
+            mixing->step(set);
+          },
+          [&] { return mixing->error(); }}});
   }
-  for (Contestant& contestant : contestants) contestant.waits = true;
+  for (Contestant& contestant : contestants) {
+    contestant.tolerance = cpu_batch.tolerance();
+    contestant.waits = true;
+  }
   Contest contest{"step",
                   shape.name(),
                   name_of(shape.in),
@@ -160,9 +166,11 @@ void mix_bench(Setup const& setup, Report& report) {
   }
 }
 
-void profile_mix(Setup const& setup) {
+bool profile_mix(Setup const& setup) {
+  bool any = false;
   for (Shape const& shape : shapes(setup.size)) {
     if (!setup.wants(shape)) continue;
+    any = true;
     Batch const batch(setup.lane, shape, 2);
     Mixing mixing(batch, mixup_of(shape), setup.lane);
     Formulas const formulas(batch, setup.lane);
@@ -171,6 +179,7 @@ void profile_mix(Setup const& setup) {
     formulas.fused(0);
     setup.lane.wait();
   }
+  return any;
 }
 
 }  // namespace mixfuse::bench

@@ -3,8 +3,8 @@
 
     peers.py --library build/cuda/bench/libmixfuse-peers.so --json peers.json [--device cuda]
 
-A framework that is not installed, or does not do a shape, is named as absent. What each one
-returns is compared with float64 first. bench/README.md describes the JSON.
+A framework that is not installed, does not do a shape, or had no time, is named as absent. What
+each one returns is compared with float64 first. bench/README.md describes the JSON.
 """
 import argparse
 import ctypes
@@ -12,7 +12,6 @@ import importlib
 import json
 import math
 import random
-import statistics
 import sys
 import time
 from dataclasses import dataclass
@@ -21,17 +20,21 @@ from typing import Callable, Optional
 import numpy as np
 
 ALPHA, MEAN, STD, CLASSES = 0.2, 0.45, 0.225, 1000
-SHAPES = {  # those of mix_bench, what decides first
+SHAPES = {  # those of mix_bench and label_bench, what decides first
     "full": [
         ("256x3x224x224", "f32", "f32"), ("128x3x32x32", "f32", "f32"),
-        ("256x3x224x224", "u8", "bf16"), ("256x3x224x224", "bf16", "bf16"),
-        ("64x3x512x512", "f32", "f32"), ("256x3x224x224", "u8", "u8"),
-        ("512x9x1000", "f32", "f32"), ("1024x3x224x224", "bf16", "bf16"),
+        ("256x3x224x224", "u8", "bf16"), ("64x3x512x512", "f32", "f32"),
+        ("256x3x224x224", "bf16", "bf16"), ("4096x21841", "ids", "f32"),
+        ("256x3x224x224", "u8", "f32"), ("1024x3x224x224", "bf16", "bf16"),
+        ("256x1000", "ids", "f32"), ("256x3x224x224", "u8", "u8"), ("512x9x1000", "f32", "f32"),
     ],
-    "small": [("8x3x16x16", "f32", "f32"), ("8x3x16x16", "u8", "bf16"), ("16x9x40", "f32", "f32")],
+    "small": [("8x3x16x16", "f32", "f32"), ("8x3x16x16", "u8", "bf16"), ("8x3x16x16", "u8", "f32"),
+              ("16x9x40", "f32", "f32"), ("16x40", "ids", "f32")],
 }
 TOLERANCE = {"f32": 4e-6, "bf16": 8e-2, "u8": 1.6}
-BYTES = {"f32": 4, "bf16": 2, "u8": 1}
+BYTES = {"f32": 4, "bf16": 2, "u8": 1, "ids": 0}  # ids are few beside the targets
+NO_TIME = "no time was left"
+TURN = 0.05  # seconds: of steps that take longer, fewer are timed together
 
 
 def optional(name):
@@ -55,21 +58,34 @@ class Peer:
     capturable: bool = False
 
 
+def extents_of(shape):
+    return tuple(int(extent) for extent in shape.split("x"))
+
+
+def bytes_of(shape, dtype_in, dtype_out):
+    return math.prod(extents_of(shape)) * (BYTES[dtype_in] + BYTES[dtype_out])
+
+
+def cold_sets(size, limits, library):
+    """As harness.cpp's."""
+    room = (torch.cuda.mem_get_info()[0] if limits.device == "cuda" else 8 << 30) // 4
+    wanted = max(4, math.ceil(4 * library.machine["cache_bytes"] / size))
+    return max(2, min(wanted, room // size, 2 if limits.small else 256))
+
+
 class Data:
     """Random batches in sets that rotate; tensors of torch where it is there, else arrays."""
 
     def __init__(self, shape, dtype_in, dtype_out, limits, library):
         self.name, self.dtype_in, self.dtype_out = shape, dtype_in, dtype_out
-        self.shape = tuple(int(extent) for extent in shape.split("x"))
+        self.shape = extents_of(shape)
         self.samples = self.shape[0]
         self.elements = math.prod(self.shape[1:])
         self.normalise = dtype_in != dtype_out
-        device, most = limits.device, 2 if limits.small else 256
+        device = limits.device
         self.cuda, self.threads, self.library = device == "cuda", limits.threads, library
-        self.bytes = self.samples * self.elements * (BYTES[dtype_in] + BYTES[dtype_out])
-        cache = library.machine["cache_bytes"]
-        room = (torch.cuda.mem_get_info()[0] if self.cuda else 8 << 30) // 4
-        self.sets = max(2, min(max(4, math.ceil(4 * cache / self.bytes)), room // self.bytes, most))
+        self.bytes = bytes_of(shape, dtype_in, dtype_out)
+        self.sets = cold_sets(self.bytes, limits, library)
         lying = self.shape if not self.normalise else \
             (self.shape[0], *self.shape[2:], self.shape[1])
         self.array = self._random(lying)
@@ -129,6 +145,32 @@ class Data:
         return float("inf") if np.isnan(difference) else float(difference)
 
 
+class Labels:
+    """Class ids of a batch and the dense targets to be made of them, in sets that rotate."""
+
+    def __init__(self, shape, dtype_in, dtype_out, limits, library):
+        self.name, self.dtype_in, self.dtype_out = shape, dtype_in, dtype_out
+        self.samples, self.classes = extents_of(shape)
+        self.cuda, self.threads, self.library = limits.device == "cuda", limits.threads, library
+        self.bytes = bytes_of(shape, dtype_in, dtype_out)
+        self.sets = cold_sets(self.bytes, limits, library)
+        self.ids = np.random.default_rng(2).integers(0, self.classes, self.samples)
+        self.labels = torch.from_numpy(self.ids).to(limits.device)
+        self.out = [torch.zeros(self.samples, self.classes, device=limits.device)
+                    for _ in range(self.sets)]
+
+    def error(self, checked):
+        targets, partner, weight = checked
+        samples = np.arange(0, self.samples, max(1, self.samples // 4))
+        got = targets[torch.from_numpy(samples).to(targets.device)].double().cpu().numpy()
+        want, row = np.zeros(got.shape), np.arange(len(samples))
+        share = np.asarray(weight, np.float64)[samples]
+        want[row, self.ids[samples]] += share
+        want[row, self.ids[np.asarray(partner)[samples]]] += 1 - share
+        difference = np.abs(got - want).max()
+        return float("inf") if np.isnan(difference) else float(difference)
+
+
 class Library:
     """mixfuse, its copies and its description of the machine."""
 
@@ -142,6 +184,7 @@ class Library:
         self.c.mixfuse_peers_make.argtypes = [number, number] + [ctypes.c_char_p] * 3 + \
             [number, number, ctypes.c_double, ctypes.c_double, pointer]
         self.c.mixfuse_peers_step.argtypes = [pointer, pointer, pointer, number, pointer]
+        self.c.mixfuse_peers_label.argtypes = [pointer, pointer, pointer, ctypes.c_int64, pointer]
         self.c.mixfuse_peers_rows.argtypes = [pointer, pointer, pointer, pointer]
         self.c.mixfuse_peers_free.argtypes = [pointer]
         report = self.c.mixfuse_peers_report(device == "cuda", threads, commit.encode())
@@ -184,6 +227,14 @@ def copies(data):
     yield Peer("non-temporal copy", lambda i: copied(i, 1))
 
 
+def rows_of(data, handle):
+    """Partners and weights of mixfuse's last step."""
+    partner, weight = np.zeros(data.samples, np.int32), np.zeros(data.samples, np.float32)
+    data.library.checked(data.library.c.mixfuse_peers_rows(
+        handle, partner.ctypes.data, weight.ctypes.data, stream_of(data)))
+    return partner, weight
+
+
 def mixfuse(data):
     c, checked = data.library.c, data.library.checked
 
@@ -193,11 +244,8 @@ def mixfuse(data):
             data.dtype_out.encode(), data.normalise, roll, MEAN, STD, stream_of(data)))
 
     def result(handle, drawn=1):
-        partner, weight = np.zeros(data.samples, np.int32), np.zeros(data.samples, np.float32)
         step(handle, 0, drawn)
-        checked(c.mixfuse_peers_rows(handle, partner.ctypes.data, weight.ctypes.data,
-                                     stream_of(data)))
-        return data.out[0], partner, weight
+        return data.out[0], *rows_of(data, handle)
 
     def step(handle, i, drawn=1):
         checked(c.mixfuse_peers_step(handle, address(data.out[i]), address(data.x[i]), drawn,
@@ -233,6 +281,8 @@ def numpy_formula(data):
 
 
 def opencv(data):
+    if data.normalise:
+        raise NotImplementedError("mixes one dtype")
     cv2 = importlib.import_module("cv2")
     cv2.setNumThreads(data.threads or data.library.machine["threads"])
     x, out = data.arrays()
@@ -491,6 +541,7 @@ def jax(data):
         raise NotImplementedError("installed without CUDA")
     x = [jnp.from_dlpack(tensor) if torch else jnp.asarray(tensor) for tensor in data.x]
     ones = [1] * (len(data.shape) - 1)
+    dtype_out = {"f32": jnp.float32, "bf16": jnp.bfloat16}[data.dtype_out]
 
     @jax.jit
     def mixed(batch, key):
@@ -498,7 +549,7 @@ def jax(data):
         partner = jax.random.permutation(first, data.samples)
         weight = jax.random.beta(second, ALPHA, ALPHA, (data.samples,))
         if data.normalise:
-            batch = (jnp.moveaxis(batch, -1, 1).astype(jnp.bfloat16) - 255 * MEAN) / (255 * STD)
+            batch = (jnp.moveaxis(batch, -1, 1).astype(dtype_out) - 255 * MEAN) / (255 * STD)
         w = weight.reshape(-1, *ones).astype(batch.dtype)
         return batch * w + batch[partner] * (1 - w), partner, weight
 
@@ -517,38 +568,81 @@ def jax(data):
     yield Peer("JAX, jit", step, check, wait=lambda out: out.block_until_ready())
 
 
-MAKERS = [copies, mixfuse, numpy_formula, opencv, torch_eager, torch_compile, torch_compile_graphs,
-          torchvision, timm, kornia, triton, cupy, jax]
+# The peers of labels. Weights are given, as in label_bench.
+
+
+def label_memset(data):
+    yield Peer("memset", lambda i: data.out[i].zero_(), capturable=True)
+
+
+def label_mixfuse(data):
+    c, checked = data.library.c, data.library.checked
+    handle = checked(c.mixfuse_peers_make(data.cuda, data.threads, f"{data.samples}x1x1".encode(),
+                                          b"f32", b"f32", 0, 0, 0, 1, stream_of(data)))
+
+    def step(i):
+        checked(c.mixfuse_peers_label(handle, address(data.out[i]), address(data.labels),
+                                      data.classes, stream_of(data)))
+        return data.out[i]
+
+    yield Peer("mixfuse, dense", step, lambda: (step(0), *rows_of(data, handle)), capturable=True)
+
+
+def label_torchvision(data):
+    v2 = importlib.import_module("torchvision.transforms.v2")
+    transform, share = v2.MixUp(alpha=ALPHA, num_classes=data.classes), 0.3
+
+    def step(_):
+        return transform._mixup_label(data.labels, lam=share)
+
+    partner = np.arange(-1, data.samples - 1) % data.samples
+    yield Peer("torchvision MixUp, labels alone", step,
+               lambda: (step(0), partner, np.full(data.samples, share)))
+
+
+def label_timm(data):
+    mixup_target, share = importlib.import_module("timm.data.mixup").mixup_target, 0.3
+
+    def step(_):
+        return mixup_target(data.labels, data.classes, share)
+
+    partner = np.arange(data.samples)[::-1]
+    yield Peer("timm mixup_target", step,
+               lambda: (step(0), partner, np.full(data.samples, share)))
+
+
+# By what they take to enter: compilers last, since an entry that began is not stopped.
+MAKERS = [copies, mixfuse, torch_eager, torchvision, numpy_formula, opencv, timm, triton,
+          kornia, torch_compile, torch_compile_graphs, cupy, jax]
+LABEL_MAKERS = [label_memset, label_mixfuse, label_torchvision, label_timm]
 
 
 # The measuring, as harness.cpp's.
 
 
 def spread(values):
-    values = sorted(values)
-
-    def at(share):
-        place = share * (len(values) - 1)
-        below = math.floor(place)
-        above = min(below + 1, len(values) - 1)
-        return values[below] + (place - below) * (values[above] - values[below])
-
-    return {"p10": at(0.1), "median": statistics.median(values), "p90": at(0.9)}
+    """As harness.cpp's."""
+    return dict(zip(("p10", "median", "p90"), np.quantile(values, (0.1, 0.5, 0.9)).tolist()))
 
 
-class Timed:
-    """A peer in a contest: checked, warmed up, captured where the contest is about graphs."""
+class Entrant:
+    """A peer that was checked and warmed up."""
 
-    def __init__(self, peer, data, way, steps):
-        self.peer, self.data, self.steps = peer, data, steps
-        self.us, self.host_us, self.next, self.graph = [], [], 0, None
+    def __init__(self, peer, data, steps):
+        self.peer, self.data, self.next = peer, data, 0
         self.error = data.error(peer.checked()) if peer.checked else None
         if self.error is not None and not self.error <= TOLERANCE[data.dtype_out]:
             raise AssertionError(f"WRONG by {self.error}")
         for i in range(3 if steps > 1 else 1):
+            begin = time.perf_counter()
             self.finish(peer.step(i % data.sets))
+        self.steps = max(1, min(steps, int(TURN / (time.perf_counter() - begin))))
+        self.enter("call")
+
+    def enter(self, way):
+        self.us, self.host_us, self.graph = [], [], None
         if way == "graph":
-            if not peer.capturable:
+            if not self.peer.capturable:
                 raise NotImplementedError("not captured")
             self.graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self.graph):
@@ -591,38 +685,88 @@ def reason(error):
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-def contest(data, way, limits):
-    many = data.cuda or data.bytes < 8 << 20
-    steps = max(limits.steps, data.sets) if many else 1
+def entrants(data, steps, end):
+    """Those that can be measured, and who is absent and why. None enters after `end`."""
     entered, absent = [], []
     if torch:
         torch._dynamo.reset()  # else the second shape is compiled for any
-    for maker in MAKERS:
+    for maker in LABEL_MAKERS if data.dtype_in == "ids" else MAKERS:
         try:
+            if entered and time.monotonic() > end:
+                raise TimeoutError(NO_TIME)
             for peer in maker(data):
                 try:
-                    entered.append(Timed(peer, data, way, steps))
+                    entered.append(Entrant(peer, data, steps))
                 except Exception as error:
                     absent.append({"name": peer.name, "why": reason(error)})
         except Exception as error:
             absent.append({"name": maker.__name__, "why": reason(error)})
-    begin, rounds = time.monotonic(), 0
-    while rounds < limits.rounds and (rounds < 3 or time.monotonic() - begin < limits.seconds):
+    return entered, absent
+
+
+def measured(entered, limits, end):
+    """Results, and the rounds they are of: a few, and more until `end`."""
+    rounds = 0
+    while rounds < limits.rounds and (rounds < 3 or time.monotonic() < end):
         for k in range(len(entered)):
             entered[(k + rounds) % len(entered)].run()
         rounds += 1
     results = []
-    for timed in entered:
-        ratios = [us / ceiling for us, ceiling in zip(timed.us, entered[0].us)]
-        result = {"name": timed.peer.name, "us": spread(timed.us), "ratio": spread(ratios)}
-        if timed.host_us:
-            result["host_us"] = spread(timed.host_us)
-        if timed.error is not None:
-            result["error"] = timed.error
+    for entrant in entered:
+        ratios = [us / ceiling for us, ceiling in zip(entrant.us, entered[0].us)]
+        result = {"name": entrant.peer.name, "us": spread(entrant.us), "ratio": spread(ratios)}
+        if entrant.host_us:
+            result["host_us"] = spread(entrant.host_us)
+        if entrant.error is not None:
+            result["error"] = entrant.error
         results.append(result)
-    return {"stage": "mix", "shape": data.name, "in": data.dtype_in, "out": data.dtype_out,
-            "samples": data.samples, "bytes": data.bytes, "way": way, "sets": data.sets,
-            "steps": steps, "rounds": rounds, "results": results, "absent": absent}
+    return results, rounds
+
+
+def described(shape, way):
+    """A contest before it is measured."""
+    name, dtype_in, dtype_out = shape
+    return {"stage": "label" if dtype_in == "ids" else "mix", "shape": name, "in": dtype_in,
+            "out": dtype_out, "samples": extents_of(name)[0], "bytes": bytes_of(*shape), "way": way,
+            "sets": 0, "steps": 0, "rounds": 0, "results": [], "absent": []}
+
+
+def import_all():
+    """Before shapes share the time, so that the first one does not pay for it."""
+    for name in ("torchvision.transforms.v2", "timm.data.mixup", "kornia.augmentation", "cv2",
+                 "torch._inductor.compile_fx", "triton", "cupy", "jax"):
+        try:
+            importlib.import_module(name)
+        except Exception:  # whoever needs it says why it is absent
+            pass
+
+
+def contests(shape, limits, library, end):
+    """A shape's contests, one a way, with the same peers: until `end`, half of it to enter."""
+    ways = ["call", "graph"] if limits.device == "cuda" else ["call"]
+    begin = time.monotonic()
+    why = NO_TIME if begin >= end else \
+        "PyTorch holds it" if {"bf16", "ids"} & set(shape[1:]) and not torch else None
+    if why:
+        for way in ways:
+            yield described(shape, way) | {"absent": [{"name": "all", "why": why}]}
+        return
+    data = (Labels if shape[1] == "ids" else Data)(*shape, limits, library)
+    many = data.cuda or data.bytes < 8 << 20
+    steps = max(limits.steps, data.sets) if many else 1
+    entered, absent = entrants(data, steps, (begin + end) / 2)
+    for left, way in zip(range(len(ways), 0, -1), ways):
+        ready, not_ready = [], []
+        for entrant in entered:
+            try:
+                entrant.enter(way)
+                ready.append(entrant)
+            except Exception as error:
+                not_ready.append({"name": entrant.peer.name, "why": reason(error)})
+        now = time.monotonic()
+        results, rounds = measured(ready, limits, now + min(limits.seconds, (end - now) / left))
+        yield described(shape, way) | {"sets": data.sets, "steps": steps, "rounds": rounds,
+                                       "results": results, "absent": absent + not_ready}
 
 
 def show(result):
@@ -654,7 +798,7 @@ def parsed():
     parser.add_argument("--shape", help="only shapes like this")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--seconds", type=float, default=8.0, help="of a contest's rounds")
-    parser.add_argument("--total", type=float, default=1e9, help="begins no contest after so many")
+    parser.add_argument("--total", type=float, default=1e9, help="of all; shapes share it")
     parser.add_argument("--commit", default="")
     limits = parser.parse_args()
     limits.rounds, limits.steps = (3, 2) if limits.small else (31, 20)
@@ -672,21 +816,17 @@ def main():
             torch.set_num_threads(limits.threads)
         operators = define_torchvision_operators()  # kept alive
     library = Library(limits.library, limits.device, limits.threads, limits.commit)
-    report, begin = library.report, time.monotonic()
-    for shape, dtype_in, dtype_out in SHAPES["small" if limits.small else "full"]:
-        if limits.shape and limits.shape not in f"{shape} {dtype_in} {dtype_out}":
-            continue
-        if "bf16" in (dtype_in, dtype_out) and not torch:
-            continue
-        ways = ["call", "graph"] if limits.device == "cuda" else ["call"]
-        for way in ways:
-            if time.monotonic() - begin > limits.total:
-                print(f"{shape} {dtype_in}, {way}: left out, no time")
-                continue
-            data = Data(shape, dtype_in, dtype_out, limits, library)
-            report["contests"].append(contest(data, way, limits))
-            show(report["contests"][-1])
-            del data
+    report, end = library.report, time.monotonic() + limits.total
+    shapes = [shape for shape in SHAPES["small" if limits.small else "full"]
+              if not limits.shape or limits.shape in " ".join(shape)]
+    if not shapes:
+        sys.exit(f"peers.py: --shape {limits.shape}: no shape is like this")
+    import_all()
+    for at, shape in enumerate(shapes):
+        now = time.monotonic()  # what others did not need is shared by the rest
+        for result in contests(shape, limits, library, now + (end - now) / (len(shapes) - at)):
+            report["contests"].append(result)
+            show(result)
             report["software"] = versions()
             with open(limits.json, "w") as file:
                 json.dump(report, file, indent=1)

@@ -156,6 +156,20 @@ MIXFUSE_PEERS int mixfuse_peers_steps(void* handle, void* out, void const* in, v
   });
 }
 
+/// Dense f32 targets of i64 ids, by the plan that was kept.
+MIXFUSE_PEERS int mixfuse_peers_label(void* handle, void* targets, void const* ids,
+                                      std::int64_t classes, void* stream) {
+  return guarded([&] {
+    Peer& peer = *static_cast<Peer*>(handle);
+    std::int64_t const samples = peer.shape.samples();
+    TensorView const rows(targets, DType::f32, {samples, classes}, peer.device());
+    ConstTensorView const labels(ids, DType::i64, {samples}, peer.device());
+    label_into(rows, labels, {}, peer.kept, queue_of(peer.cuda, peer.threads, stream));
+    peer.last = &peer.kept;
+    return 1;
+  });
+}
+
 MIXFUSE_PEERS int mixfuse_peers_rows(void* handle, std::int32_t* partner, float* weight,
                                      void* stream) {
   return guarded([&] {

@@ -48,10 +48,24 @@ struct Standard {
   }
 };
 
-bool is_permutation(std::vector<Row> const& rows) {
-  std::vector<char> seen(rows.size());
-  for (Row const& row : rows) seen.at(static_cast<std::size_t>(row.partner))++;
-  return std::all_of(seen.begin(), seen.end(), [](char count) { return count == 1; });
+/// 0 where the partners are a permutation and the weights are shares, else 1.
+double error_of(std::vector<std::int32_t> const& partner, std::vector<float> const& weight) {
+  std::vector<char> seen(partner.size());
+  for (std::int32_t const of : partner) seen.at(static_cast<std::size_t>(of))++;
+  bool const right =
+      std::all_of(seen.begin(), seen.end(), [](char count) { return count == 1; }) &&
+      std::all_of(weight.begin(), weight.end(), [](float w) { return w >= 0 && w <= 1; });
+  return right ? 0.0 : 1.0;
+}
+
+double error_of(std::vector<Row> const& rows) {
+  std::vector<std::int32_t> partner;
+  std::vector<float> weight;
+  for (Row const& row : rows) {
+    partner.push_back(row.partner);
+    weight.push_back(row.label);
+  }
+  return error_of(partner, weight);
 }
 
 void plan_contest(Setup const& setup, Report& report, std::int64_t samples) {
@@ -65,30 +79,30 @@ void plan_contest(Setup const& setup, Report& report, std::int64_t samples) {
   std::uint64_t step = 0;
   for (auto const& [name, spec] : specs()) {
     Plan& plan = *plans.emplace_back(std::make_unique<Plan>(samples, lane.device(), lane.queue()));
-    contestants.push_back(
-        {name,
-         [&, spec](int) {
-           plan_into(plan, spec, extents, Draw{1, step++, 0}, lane.queue());
-         },
-         [&] { return is_permutation(read_rows(plan, lane.queue())) ? 0.0 : 1.0; }});
+    contestants.push_back({name,
+                           [&, spec](int) {
+                             plan_into(plan, spec, extents, Draw{1, step++, 0}, lane.queue());
+                           },
+                           [&] { return error_of(read_rows(plan, lane.queue())); }});
   }
   Standard standard;
   if (!lane.cuda()) {
     contestants.push_back({"std::shuffle, two gammas",
-                           [&](int) { standard.draw(static_cast<std::size_t>(samples)); }});
+                           [&](int) { standard.draw(static_cast<std::size_t>(samples)); },
+                           [&] { return error_of(standard.partner, standard.weight); }});
   }
 #if MIXFUSE_HAS_CUDA
   std::unique_ptr<ToolkitMixup> toolkit;
   if (lane.cuda()) {
-    contestants.push_back(
-        {"Thrust and cuRAND, uniform lambda",
-         [&](int) {
-           if (!toolkit) {
-             toolkit = std::make_unique<ToolkitMixup>(samples, 1, 1, lane.queue().stream());
-           }
-           toolkit->plan();
-         },
-         [&] { return is_permutation(toolkit->rows()) ? 0.0 : 1.0; }, 0.0, false});
+    contestants.push_back({"Thrust and cuRAND, uniform lambda",
+                           [&](int) {
+                             if (!toolkit) {
+                               toolkit = std::make_unique<ToolkitMixup>(samples, 1,
+                                                                        lane.queue().stream());
+                             }
+                             toolkit->plan();
+                           },
+                           [&] { return error_of(toolkit->rows()); }, 0.0, false});
   }
 #endif
   for (Way const way : setup.ways()) {
@@ -106,7 +120,9 @@ void plan_contest(Setup const& setup, Report& report, std::int64_t samples) {
 void plan_bench(Setup const& setup, Report& report) {
   std::vector<std::int64_t> batches = {128, 256, 1024, 4096, 16384};
   if (setup.size == Size::small) batches = {16};
-  for (std::int64_t const samples : batches) plan_contest(setup, report, samples);
+  for (std::int64_t const samples : batches) {
+    if (setup.wants(std::to_string(samples))) plan_contest(setup, report, samples);
+  }
 }
 
 }  // namespace mixfuse::bench

@@ -12,12 +12,12 @@ import ctypes
 import functools
 import importlib
 import json
-import statistics
 import time
 
 import numpy as np
 
 import mixfuse
+from peers import spread
 
 SHAPE, CLASSES, ALPHA = (4, 3, 8, 8), 10, 0.2
 CALLS, ROUNDS = 400, 40
@@ -110,11 +110,6 @@ def in_turns(contestants):
             if turn:
                 times[name].append((time.thread_time() - begin) / CALLS * 1e6)
     return times
-
-
-def spread(values):
-    tenths = statistics.quantiles(values, n=10)
-    return {"p10": tenths[0], "median": statistics.median(values), "p90": tenths[-1]}
 
 
 def main():

@@ -3,9 +3,9 @@
 #include <dlfcn.h>
 #include <thrust/device_vector.h>
 #include <thrust/execution_policy.h>
-#include <thrust/functional.h>
 #include <thrust/gather.h>
 #include <thrust/iterator/counting_iterator.h>
+#include <thrust/iterator/permutation_iterator.h>
 #include <thrust/iterator/transform_iterator.h>
 #include <thrust/sequence.h>
 #include <thrust/sort.h>
@@ -17,6 +17,7 @@
 #include <string>
 
 #include "bench/toolkit.hpp"
+#include "mixfuse/error.hpp"
 
 namespace mixfuse::bench {
 namespace {
@@ -50,6 +51,21 @@ struct PartnerOf {
   }
 };
 
+/// Where element e of an nchw batch lies in an nhwc one.
+struct InNhwc {
+  std::int64_t elements, channels;
+  __host__ __device__ std::int64_t operator()(std::int64_t e) const {
+    std::int64_t const pixels = elements / channels, at = e % elements;
+    return e - at + at % pixels * channels + at / pixels;
+  }
+};
+
+template <class T>
+struct Normalised {
+  float scale, shift;
+  __device__ T operator()(std::uint8_t x) const { return maths::narrow<T>(x * scale + shift); }
+};
+
 struct Weight {
   std::int64_t elements;
   float const* weight;
@@ -60,30 +76,46 @@ struct Rest {
   __host__ __device__ float operator()(std::int64_t e) const { return 1 - weight(e); }
 };
 
+template <class T>
+struct Scaled {
+  __device__ T operator()(T x, float by) const { return scaled(x, by); }
+};
+template <class T>
+struct Plus {
+  __device__ T operator()(T a, T b) const { return plus(a, b); }
+};
+
+template <class T>
 struct Blend {
   float weight;
-  __device__ float operator()(float own, float partner) const {
-    return weight * own + (1 - weight) * partner;
+  __device__ T operator()(T own, T partner) const {
+    return maths::narrow<T>(weight * maths::widen(own) + (1 - weight) * maths::widen(partner));
   }
 };
+
+/// run(T{}) for what comes out.
+template <class Run>
+void with_output(DType out, Run const& run) {
+  if (out == DType::f32) return run(float{});
+  if (out == DType::bf16) return run(maths::Bf16{});
+  throw unsupported("only f32 and bf16 come out here");
+}
 
 }  // namespace
 
 struct ToolkitMixup::State {
-  std::int64_t samples, elements;
+  std::int64_t samples;
   cudaStream_t stream;
   curandGenerator_t generator = nullptr;
   thrust::device_vector<unsigned> keys;
   thrust::device_vector<std::int32_t> partner;
-  thrust::device_vector<float> weight, gathered;
+  thrust::device_vector<float> weight;
 };
 
-ToolkitMixup::ToolkitMixup(std::int64_t samples, std::int64_t elements, std::uint64_t seed,
-                           CUstream_st* stream)
+ToolkitMixup::ToolkitMixup(std::int64_t samples, std::uint64_t seed, CUstream_st* stream)
     : state_{std::make_unique<State>()} {
   State& s = *state_;
   s.samples = samples;
-  s.elements = elements;
   s.stream = stream;
   MIXFUSE_CURAND_CALL(curandCreateGenerator, &s.generator, CURAND_RNG_PSEUDO_PHILOX4_32_10);
   MIXFUSE_CURAND_CALL(curandSetStream, s.generator, stream);
@@ -92,7 +124,6 @@ ToolkitMixup::ToolkitMixup(std::int64_t samples, std::int64_t elements, std::uin
   s.keys.resize(count);
   s.partner.resize(count);
   s.weight.resize(count);
-  s.gathered.resize(count * static_cast<std::size_t>(elements));
 }
 
 ToolkitMixup::~ToolkitMixup() {
@@ -109,22 +140,35 @@ void ToolkitMixup::plan() {
   thrust::sort_by_key(on_stream, s.keys.begin(), s.keys.end(), s.partner.begin());
 }
 
-void ToolkitMixup::mix(float* out, float const* in) {
+void ToolkitMixup::mix(Formula const& f) {
   State& s = *state_;
   auto const on_stream = thrust::cuda::par_nosync.on(s.stream);
-  std::int64_t const count = s.samples * s.elements;
+  std::int64_t const count = f.samples * f.elements;
   thrust::counting_iterator<std::int64_t> const element{0};
-  Weight const weight{s.elements, s.weight.data().get()};
-  float* const gathered = s.gathered.data().get();
+  Weight const weight{f.elements, s.weight.data().get()};
   auto const from =
-      thrust::make_transform_iterator(element, PartnerOf{s.elements, s.partner.data().get()});
-  thrust::gather(on_stream, from, from + count, in, gathered);
-  thrust::transform(on_stream, gathered, gathered + count,
-                    thrust::make_transform_iterator(element, Rest{weight}), gathered,
-                    thrust::multiplies<float>{});
-  thrust::transform(on_stream, in, in + count, thrust::make_transform_iterator(element, weight),
-                    out, thrust::multiplies<float>{});
-  thrust::transform(on_stream, out, out + count, gathered, out, thrust::plus<float>{});
+      thrust::make_transform_iterator(element, PartnerOf{f.elements, s.partner.data().get()});
+  with_output(f.out, [&](auto zero) {
+    using T = decltype(zero);
+    auto* const out = static_cast<T*>(f.mixed);
+    auto* const gathered = static_cast<T*>(f.scratch);
+    auto const* in = static_cast<T const*>(f.images);
+    if (f.normalises()) {
+      auto const nhwc = thrust::make_permutation_iterator(
+          static_cast<std::uint8_t const*>(f.images),
+          thrust::make_transform_iterator(element, InNhwc{f.elements, f.channels}));
+      Normalised<T> const normalised{1 / (255.0f * f.std), -f.mean / f.std};
+      thrust::transform(on_stream, nhwc, nhwc + count, gathered + count, normalised);
+      in = gathered + count;
+    }
+    thrust::gather(on_stream, from, from + count, in, gathered);
+    thrust::transform(on_stream, gathered, gathered + count,
+                      thrust::make_transform_iterator(element, Rest{weight}), gathered,
+                      Scaled<T>{});
+    thrust::transform(on_stream, in, in + count, thrust::make_transform_iterator(element, weight),
+                      out, Scaled<T>{});
+    thrust::transform(on_stream, out, out + count, gathered, out, Plus<T>{});
+  });
 }
 
 std::vector<Row> ToolkitMixup::rows() const {
@@ -138,17 +182,21 @@ std::vector<Row> ToolkitMixup::rows() const {
   return rows;
 }
 
-void transform_roll(float* out, float const* in, std::int64_t samples, std::int64_t elements,
-                    float weight, CUstream_st* stream) {
-  std::int64_t const rest = (samples - 1) * elements;
-  auto const transform = [&](float* to, float const* own, float const* partner,
-                             std::int64_t count) {
-    cudaError_t const code = cub::DeviceTransform::Transform(cuda::std::make_tuple(own, partner),
-                                                             to, count, Blend{weight}, stream);
-    if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
-  };
-  transform(out, in, in + rest, elements);
-  transform(out + elements, in + elements, in, rest);
+void transform_roll(Formula const& f, float weight, CUstream_st* stream) {
+  if (f.normalises()) throw unsupported("one pass is in one order, and the layouts differ");
+  std::int64_t const rest = (f.samples - 1) * f.elements;
+  with_output(f.out, [&](auto zero) {
+    using T = decltype(zero);
+    auto* const out = static_cast<T*>(f.mixed);
+    auto const* const in = static_cast<T const*>(f.images);
+    auto const transform = [&](T* to, T const* own, T const* partner, std::int64_t count) {
+      cudaError_t const code = cub::DeviceTransform::Transform(cuda::std::make_tuple(own, partner),
+                                                               to, count, Blend<T>{weight}, stream);
+      if (code != cudaSuccess) throw std::runtime_error(cudaGetErrorString(code));
+    };
+    transform(out, in, in + rest, f.elements);
+    transform(out + f.elements, in + f.elements, in, rest);
+  });
 }
 
 }  // namespace mixfuse::bench

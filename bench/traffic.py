@@ -32,8 +32,10 @@ def profiled(bench, shape):
 
 
 def short(name):
-    """mix_kernel of void mixfuse::cuda::mix_kernel<...>(...); the formula's is a lambda's."""
-    return re.sub(r".*::|^void ", "", re.sub(r"[<(].*", "", name)) or "formula, one loop"
+    """mix_kernel of void mixfuse::cuda::mix_kernel<...>(...); each_pack runs the formula's loop."""
+    name = re.sub(r"(\(anonymous namespace\)|<unnamed>)::", "", name)
+    kernel = re.match(r"(?:void )?(?:\w+::)*(\w+)", name)[1]
+    return "formula, one loop" if kernel == "each_pack" else kernel
 
 
 def counted(bench, shape):
