@@ -1,17 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a CUDA program under the emulator and checks how its mix kernels use memory.
+"""Runs a CUDA program under the emulator and checks how its mix kernels use memory and start.
 
-usage: coalescing.py EMULATOR PROGRAM ARGUMENT ...
+usage: efficiency.py EMULATOR PROGRAM ARGUMENT ...
 
 The emulator counts, for each access of a warp, the sectors of 32 bytes that it touches, and the
 fewest that would hold as many bytes.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections import defaultdict
 
 KERNEL = r"\b(?:mix|step|mix_in_place)_kernel<"
@@ -51,16 +53,28 @@ def demangled(names):
     return dict(zip(names, (line.replace("mixfuse::cuda::", "") for line in lines)))
 
 
+def late_starts(trace):
+    """Mix kernels, and those launches that wait until the kernel before has ended."""
+    launches = [call for call in map(json.loads, trace)
+                if call["call"] == "launch" and re.search(KERNEL, call["kernel"])]
+    return launches, [launch["kernel"] for launch in launches
+                      if "programmatic stream serialization" not in launch["attributes"]]
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
-    run = subprocess.run(sys.argv[1:], env={**os.environ, "PTXRUN_PROFILE": "1"},
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if run.returncode != 0:
-        sys.exit(f"{run.stdout[-4000:]}\nended with status {run.returncode}")
+    with tempfile.NamedTemporaryFile("r") as trace:
+        settings = {"PTXRUN_PROFILE": "1", "PTXRUN_TRACE": trace.name}
+        run = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             text=True, env={**os.environ, **settings})
+        if run.returncode != 0:
+            sys.exit(f"{run.stdout[-4000:]}\nended with status {run.returncode}")
+        launches, late = late_starts(trace)
+    failed = bool(late) or not launches
+    print(f"{'FAILED' if failed else 'ok':6}  {len(launches)} launches, start late: {late}")
     counts = counted(run.stdout)
     names = demangled(sorted({kernel for kernel, _ in counts}))
-    failed = False
     for what, pattern, *least in CLAIMS:
         met = [kernel for kernel, name in names.items() if re.search(pattern, name)]
         for access, share in zip(("ld", "st"), least):
