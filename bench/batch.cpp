@@ -167,6 +167,11 @@ bool Batch::copy_non_temporal(int set) const {
                                   copied_from(set), half());
 }
 
+double larger(double worst, double difference) {
+  return std::isnan(difference) ? std::numeric_limits<double>::infinity()
+                                : std::max(worst, difference);
+}
+
 double Batch::error(int set, std::vector<Row> const& rows) const {
   Memory const& memory = out_[static_cast<std::size_t>(set)];
   std::vector<std::byte> mixed(memory.size());
@@ -194,9 +199,7 @@ double Batch::error(int set, std::vector<Row> const& rows) const {
     auto const w = static_cast<double>(inside ? row.inside : row.outside);
     double want = w * read(i) + (1 - w) * read(row.partner);
     if (shape_.normalise) want = (want / 255 - mean) / deviation;
-    double const difference = std::abs(value_at(shape_.out, mixed, at) - want);
-    if (!(difference <= worst)) worst = difference;
-    if (std::isnan(worst)) return std::numeric_limits<double>::infinity();
+    worst = larger(worst, std::abs(value_at(shape_.out, mixed, at) - want));
   }
   return worst;
 }
@@ -207,9 +210,8 @@ double Batch::converted_error(int set) const {
   memory.get(converted.data());
   double worst = 0.0;
   for (std::int64_t e = 0; e < shape_.samples() * shape_.elements(); ++e) {
-    double const difference =
-        std::abs(value_at(shape_.out, converted, e) - value_at(shape_.in, host_, e));
-    if (!(difference <= worst)) worst = difference;
+    worst =
+        larger(worst, std::abs(value_at(shape_.out, converted, e) - value_at(shape_.in, host_, e)));
   }
   return worst;
 }
@@ -252,8 +254,7 @@ double targets_error(Memory const& targets, std::vector<std::int64_t> const& ids
     for (std::int64_t k = 0; k < classes; ++k) {
       double want = ids[i] == k ? w : 0.0;
       if (ids[static_cast<std::size_t>(rows[i].partner)] == k) want += 1.0 - w;
-      double const difference = std::abs(static_cast<double>(*value++) - want);
-      if (!(difference <= worst)) worst = difference;
+      worst = larger(worst, std::abs(static_cast<double>(*value++) - want));
     }
   }
   return worst;
@@ -343,10 +344,6 @@ Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, 
   Shape const& shape = batch.shape();
   Mixing mixing(batch, mixup_of(shape), lane);
   Formulas const formulas(batch, lane);
-  auto const checked = [&](std::string name, std::function<void(int)> step,
-                           std::function<double()> error) {
-    return Contestant{std::move(name), std::move(step), std::move(error), batch.tolerance()};
-  };
   std::vector<Contestant> contestants = {{"copy", [&](int set) { batch.copy(set); }}};
   if (!lane.cuda()) {
     contestants.push_back({"non-temporal copy", [&](int set) {
@@ -357,14 +354,13 @@ Contest mix_contest(Lane const& lane, Effort const& effort, Batch const& batch, 
     contestants.push_back({"converting copy", [&](int set) { formulas.convert(set); },
                            [&] { return batch.converted_error(0); }});
   }
-  contestants.push_back(checked(
-      "mixfuse", [&](int set) { mixing.step(set); }, [&] { return mixing.error(); }));
-  contestants.push_back(checked(
-      shape.normalise ? "formula, seven passes" : "formula, four passes",
-      [&](int set) { formulas.passes(set); }, [&] { return formulas.error(); }));
-  contestants.push_back(checked(
-      "formula, one loop", [&](int set) { formulas.fused(set); },
-      [&] { return formulas.error(); }));
+  contestants.push_back({"mixfuse", [&](int set) { mixing.step(set); },
+                         [&] { return mixing.error(); }, batch.tolerance()});
+  contestants.push_back({shape.normalise ? "formula, seven passes" : "formula, four passes",
+                         [&](int set) { formulas.passes(set); }, [&] { return formulas.error(); },
+                         batch.tolerance()});
+  contestants.push_back({"formula, one loop", [&](int set) { formulas.fused(set); },
+                         [&] { return formulas.error(); }, batch.tolerance()});
   contestants.insert(contestants.end(), more.begin(), more.end());
 
   Contest contest{"mix",

@@ -37,6 +37,9 @@ enum class Size : std::uint8_t { full, small };
 /// Mixup 0.2, permutation and lambda for each sample; flips where the shape normalises.
 [[nodiscard]] Spec mixup_of(Shape const& shape);
 
+/// The larger of differences; one that is no number is infinite.
+[[nodiscard]] double larger(double worst, double difference);
+
 /// Sets of inputs and outputs with random contents, the same in each.
 class Batch {
  public:

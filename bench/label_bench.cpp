@@ -62,8 +62,7 @@ class Labels {
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (own[i] != ids_[i] || partner[i] != ids_[static_cast<std::size_t>(rows[i].partner)])
         return std::numeric_limits<double>::infinity();
-      double const difference = std::abs(static_cast<double>(weight[i] - rows[i].label));
-      if (!(difference <= worst)) worst = difference;
+      worst = larger(worst, std::abs(static_cast<double>(weight[i] - rows[i].label)));
     }
     return worst;
   }

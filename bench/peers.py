@@ -73,6 +73,12 @@ def cold_sets(size, limits, library):
     return max(2, min(wanted, room // size, 2 if limits.small else 256))
 
 
+def largest(differences):
+    """Infinite where one is not a number."""
+    worst = np.abs(differences).max()
+    return float("inf") if np.isnan(worst) else float(worst)
+
+
 class Data:
     """Random batches in sets that rotate; tensors of torch where it is there, else arrays."""
 
@@ -141,8 +147,7 @@ class Data:
             mixed = mixed[torch.from_numpy(samples).to(mixed.device)].double().cpu().numpy()
         else:
             mixed = np.asarray(mixed[samples]).astype(np.float64)
-        difference = np.abs(mixed - self.want(samples, partner, weight)).max()
-        return float("inf") if np.isnan(difference) else float(difference)
+        return largest(mixed - self.want(samples, partner, weight))
 
 
 class Labels:
@@ -167,8 +172,7 @@ class Labels:
         share = np.asarray(weight, np.float64)[samples]
         want[row, self.ids[samples]] += share
         want[row, self.ids[np.asarray(partner)[samples]]] += 1 - share
-        difference = np.abs(got - want).max()
-        return float("inf") if np.isnan(difference) else float(difference)
+        return largest(got - want)
 
 
 class Library:
@@ -621,7 +625,6 @@ LABEL_MAKERS = [label_memset, label_mixfuse, label_torchvision, label_timm]
 
 
 def spread(values):
-    """As harness.cpp's."""
     return dict(zip(("p10", "median", "p90"), np.quantile(values, (0.1, 0.5, 0.9)).tolist()))
 
 
@@ -637,7 +640,6 @@ class Entrant:
             begin = time.perf_counter()
             self.finish(peer.step(i % data.sets))
         self.steps = max(1, min(steps, int(TURN / (time.perf_counter() - begin))))
-        self.enter("call")
 
     def enter(self, way):
         self.us, self.host_us, self.graph = [], [], None

@@ -136,9 +136,10 @@ struct CombineBlocks {
         return copy<past>(reinterpret_cast<std::byte*>(out),
                           reinterpret_cast<std::byte const*>(weight == 1.0f ? own : partner),
                           count * std::int64_t{sizeof(Out)});
+      } else {
+        using Plain = std::conditional_t<past, CombinePast, Combine>;
+        return Plain::run(out, own, partner, count, weight, at...);
       }
-      using Plain = std::conditional_t<past, CombinePast, Combine>;
-      return Plain::run(out, own, partner, count, weight, at...);
     }
     std::int64_t const first = past ? until_line(out, count) : 0;
     Combine::run(out, own, partner, first, weight, at...);

@@ -46,6 +46,14 @@ Work const works[] = {
     {DType::f32, DType::f32, Layout::nchw, {64, 3, 512, 512}, When::long_suite},
 };
 
+using Count = long long(int, char const*);
+
+/// The emulator's count of what caches miss; null elsewhere.
+Count* dram() { return calls::counter<Count>("ptxrun_dram"); }
+
+/// By the last launch, through the first cache.
+double bytes_moved() { return static_cast<double>(dram()(0, "read") + dram()(0, "written")); }
+
 struct Memory {
   explicit Memory(std::int64_t size) {
     EXPECT_EQ(cudaMalloc(&data, static_cast<std::size_t>(size)), cudaSuccess);
@@ -66,8 +74,7 @@ class Dram : public OnDeviceWith<Work> {};
 
 TEST_P(Dram, IsReadOnceAndWrittenOnceForAnyPermutation) {
   Work const& work = GetParam();
-  auto* const dram = calls::counter<long long(int, char const*)>("ptxrun_dram");
-  if (dram == nullptr) GTEST_SKIP() << "only the emulator counts what the L2 cache misses";
+  if (dram() == nullptr) GTEST_SKIP() << "only the emulator counts what the L2 cache misses";
   if (work.when == When::long_suite && std::getenv("MIXFUSE_TEST_LONG") == nullptr)
     GTEST_SKIP() << "part of the long tests";
 
@@ -79,10 +86,9 @@ TEST_P(Dram, IsReadOnceAndWrittenOnceForAnyPermutation) {
                                static_cast<int>(work.shape.size()), test_device(), work.layout);
   TensorView const mixed(out.data, work.out, out_shape.data(), static_cast<int>(out_shape.size()),
                          test_device(), work.out_layout());
-  long long const cache = dram(0, "size") >> 20;
+  long long const cache = dram()(0, "size") >> 20;
   auto const expect_once = [&](char const* name) {
-    double const moved = static_cast<double>(dram(0, "read") + dram(0, "written"));
-    double const in_batches = 2.0 * moved / static_cast<double>(in_size + out_size);
+    double const in_batches = 2.0 * bytes_moved() / static_cast<double>(in_size + out_size);
     RecordProperty(name, std::to_string(in_batches));
     EXPECT_LE(in_batches, cache < 30 ? 2.1 : 2.06) << name << ", cache of " << cache << " MiB";
     EXPECT_GE(in_batches, 1.99) << name << ": fewer bytes than there are";
@@ -114,14 +120,12 @@ Moved move_in_place(Spec const& spec) {
   std::int64_t inside = 0;
   for (Row const& row : read_rows(plan, test_queue())) inside += row.box.hi[0] - row.box.lo[0];
   mix_in_place(images, plan, test_queue());
-  auto* const dram = calls::counter<long long(int, char const*)>("ptxrun_dram");
-  return {static_cast<double>(dram(0, "read") + dram(0, "written")) / static_cast<double>(size),
+  return {bytes_moved() / static_cast<double>(size),
           static_cast<double>(inside) / static_cast<double>(shape[0] * shape[2])};
 }
 
 TEST_F(InPlaceDram, AllIsReadOnceAndWrittenOnceOrBoxesAlone) {
-  if (calls::counter<long long(int, char const*)>("ptxrun_dram") == nullptr)
-    GTEST_SKIP() << "only the emulator counts what the L2 cache misses";
+  if (dram() == nullptr) GTEST_SKIP() << "only the emulator counts what the L2 cache misses";
   EXPECT_NEAR(move_in_place(mixup_spec()).all, 2.0, 0.06);
   // Ends of boxes fill no sector, and a part of the walk reads what lies behind it.
   Moved const moved = move_in_place(cutmix_spec());

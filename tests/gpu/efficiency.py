@@ -28,7 +28,7 @@ CLAIMS = (
     ("pixels into planes", KERNEL + r"Pixels<", 0.3, 0.75),
 )
 IMAGES = {"column.cuh", "packed.cuh"}
-ACCESS = re.compile(r"\s+\d+ x (ld|st)\.(?!shared|local)\S* .*?\d+ sectors, ideal (\d+)"
+ACCESS = re.compile(r"\s+\d+ x (ld|st)\.(?!shared|local)\S* .*?(\d+) sectors, ideal (\d+)"
                     r" .*?(\S+):\d+$")
 
 
@@ -38,12 +38,10 @@ def counted(output):
     for line in output.splitlines():
         if line.startswith("_Z"):
             kernel = line.strip()
-        elif match := ACCESS.match(line):
-            if match[3] in IMAGES:
-                sectors = int(re.search(r"(\d+) sectors", line)[1])
-                count = counts[kernel, match[1]]
-                count[0] += sectors
-                count[1] += int(match[2])
+        elif (match := ACCESS.match(line)) and match[4] in IMAGES:
+            count = counts[kernel, match[1]]
+            count[0] += int(match[2])
+            count[1] += int(match[3])
     return counts
 
 
